@@ -1,0 +1,58 @@
+# make demo   runs the main job on real input
+# make test   passes the tests
+# Both install what is missing: system packages by apt, Python packages from requirements/dev.txt into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
+
+.PHONY: build demo test test-ways lint types debug crash nightly bench wheel clean
+.DEFAULT_GOAL := build
+
+build: $(VENV)/installed
+
+$(VENV)/requirements: requirements/dev.txt ci/system-packages
+	PYTHON=$(PYTHON) ci/system-packages
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(VENV)/installed: $(VENV)/requirements $(SOURCES)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+debug: build/debug/built
+
+build/debug/built: $(VENV)/requirements $(SOURCES)
+	WALRUS_DEBUG=1 $(PY) setup.py --quiet build --build-base build/debug-objects --build-lib build/debug
+	touch $@
+
+demo: build
+	$(PY) examples/flights.py
+
+test: build debug
+	$(PY) -m pytest
+
+lint: build
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/cython-lint walrus/*.pyx walrus/*.pxd
+
+types: build
+	$(PY) -m mypy walrus
+	cd $(VENV) && bin/python -m mypy.stubtest walrus --allowlist ../ci/stubtest-allowlist
+
+crash: build debug
+	$(PY) -m pytest -m "nightly or not nightly" tests/crash
+
+nightly: build debug
+	$(PY) -m pytest -m "nightly or not nightly" --timeout 3600
+
+bench: build
+	$(PY) -m walrus bench
+
+wheel: $(VENV)/requirements
+	$(PY) -m build --no-isolation --quiet
+
+clean:
+	rm -rf build dist $(VENV) *.egg-info

@@ -1,0 +1,95 @@
+"""Control file: what other processes see of topics, and the slot pairs that keep cursors over SIGKILL.
+
+Layer: places. Byte tables at the head of _control.pyx. Sparse: fixed places in a mapping of reserved address space; blocks are
+allocated as slots come into use, so a full disk is an error here, never a SIGBUS.
+"""
+from walrus._libc cimport uint8_t, uint16_t, uint32_t, uint64_t
+from walrus._device cimport Device, DeviceFile
+
+cdef enum:
+    CONTROL_MAGIC = 0x54435257      # "WRCT"
+    CONTROL_VERSION = 1
+    CONTROL_TOPICS_MAX = 1048576
+    CONTROL_CURSORS_MAX = 1048576
+
+ctypedef struct ControlHead:        # first 4 KiB
+    uint32_t crc                    # of bytes 4 .. 96, the constant part
+    uint32_t magic
+    uint32_t version
+    uint32_t writer_pid
+    uint8_t log_id[16]
+    uint8_t boot_id[16]
+    uint64_t epoch                  # of the writer that has it open
+    uint32_t schedule               # SCHEDULE_EACH: readers stop at the durable offset
+    uint32_t reserved[9]
+    uint64_t stamp                  # counter of stamps (shared with processes that commit cursors)
+    uint32_t state                  # 1 open, 2 closed cleanly
+    uint32_t wake_word              # futex: raised by appends and syncs while somebody sleeps
+    uint32_t sleepers               # how many sleep on it
+    uint32_t topics
+    uint32_t cursors
+    uint32_t names_used             # of the heap of names
+
+ctypedef struct ControlTopic:       # 64 bytes
+    uint64_t id
+    uint64_t end                    # committed: release-stored at each append
+    uint64_t durable
+    uint64_t low
+    uint32_t current                # 1 + slot of the newest chunk; 0 none
+    uint32_t current_generation
+    uint32_t name_position          # in the heap
+    uint16_t name_bytes
+    uint16_t state                  # 1 in use
+    uint64_t places                 # raised when an extent of it has completed: readers look at the disk again
+    uint32_t crc                    # of id, name_position, name_bytes
+    uint32_t reserved
+
+ctypedef struct ControlValue:       # 32 bytes: one of a pair
+    uint32_t begin                  # begin == end: whole; crc then tells damage
+    uint32_t crc
+    uint64_t stamp
+    uint64_t value
+    uint32_t end
+    uint32_t reserved
+
+ctypedef struct ControlCursor:      # 128 bytes
+    uint64_t id
+    uint64_t topic_id
+    uint32_t name_position
+    uint16_t name_bytes
+    uint8_t kind
+    uint8_t state                   # 1 in use
+    uint32_t crc                    # of the above
+    uint32_t owner_pid              # a hint; the OFD lock on the byte at this slot decides
+    uint64_t reserved[4]
+    ControlValue pair[2]
+
+ctypedef struct Control:
+    DeviceFile file
+    uint8_t *memory
+    ControlHead *head
+    ControlTopic *topics
+    ControlCursor *cursors
+    uint8_t *names
+    Device *device
+    uint64_t topics_allocated       # slots that have blocks
+    uint64_t cursors_allocated
+    uint64_t names_allocated
+    uint32_t lock                   # guards making of slots
+
+# Opens or makes it. `kept`: 1 when slots of an earlier open were adopted (same log id, head valid), 0 fresh, negative errno.
+cdef int control_open(Control *control, Device *device, const uint8_t *log_id, const uint8_t *boot_id, bint fresh,
+                      bint *kept) noexcept nogil
+# After the snapshot of the new epoch is flushed: epoch, pid, schedule, state.
+cdef void control_begin(Control *control, uint64_t epoch, uint64_t stamp, uint32_t schedule) noexcept nogil
+cdef void control_close(Control *control, bint clean) noexcept nogil
+# A slot for a topic / cursor, found by id among adopted ones or made. NULL: no space (-errno in *code).
+cdef ControlTopic *control_topic(Control *control, uint64_t id, const uint8_t *name, uint32_t name_bytes, int *code) noexcept nogil
+cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
+                                   uint32_t name_bytes, int *code) noexcept nogil
+# The pair: store leaves the older value whole (slot_pair).
+cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noexcept nogil
+# 1: newest whole value given; 0: never stored; -1: damaged (a whole value whose checksum is wrong).
+cdef int control_load(const ControlCursor *slot, uint64_t *stamp, uint64_t *value) noexcept nogil
+# Wakes sleepers of other processes: one futex call, and none while nobody sleeps.
+cdef void control_wake(Control *control) noexcept nogil

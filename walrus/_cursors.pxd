@@ -1,0 +1,15 @@
+"""Cursors: durable read positions, each in a pair of slots of the control file and in the journal.
+
+Layer: places. Byte tables of the control file: head of _control.pyx. cursor.lock guards position and hint; the committed value
+and its stamp change under catalog.lock. Order: cursor.lock < catalog.lock.
+"""
+from walrus._libc cimport uint8_t, uint32_t, uint64_t
+from walrus._topics cimport Cursor, Topic
+from walrus._catalog cimport Catalog
+
+cdef Cursor *cursor_find(Topic *topic, uint32_t kind, const uint8_t *name, uint32_t name_bytes) noexcept nogil
+# Finds it, or makes it at the topic's low watermark (no change of the catalog until it commits). NULL: out of memory.
+cdef Cursor *cursor_enter(Topic *topic, Catalog *catalog, uint32_t kind, const uint8_t *name, uint32_t name_bytes) noexcept nogil
+# Persists `value`: slot pair of the control file (SIGKILL-safe on return), pending change for the next sync. 0 or -errno.
+cdef int cursor_commit(Cursor *cursor, Catalog *catalog, uint64_t value) noexcept nogil
+cdef uint64_t cursors_lowest(Topic *topic) noexcept nogil                    # lowest committed; 2^64 - 1 if there is none

@@ -1,0 +1,121 @@
+"""Devices: files written by io_uring with O_DIRECT, by pwrite, or through a mapping; one interface, one trace, one fault seam.
+
+Layer: devices. A failure is a negative errno; nothing raises, nothing takes the GIL. What changes the disk in this project
+goes through here (staging and control tables apart, which are stores into mappings made by device_map), so the trace of the
+debug build sees all of it.
+"""
+from walrus._libc cimport int64_t, uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    DEVICE_AUTO = 0
+    DEVICE_URING = 1
+    DEVICE_PWRITE = 2
+    DEVICE_MMAP = 3
+    DEVICE_QUEUE_DEPTH = 2048       # entries of a ring: 2,000 in one submission
+    DEVICE_BATCH_MAX = 2000
+    DEVICE_NAME_BYTES = 64
+
+    FILE_CREATE = 1                 # make it if missing
+    FILE_EXCLUSIVE = 2              # must not exist
+    FILE_READ_ONLY = 4
+    FILE_MAP = 8                    # under DEVICE_MMAP: map it, writes are copies (log files); else ignored
+    FILE_BUFFERED = 16              # no O_DIRECT (unaligned access)
+
+ctypedef struct DeviceFile:
+    int fd                          # O_DIRECT where that is to be had and was not declined; -1 closed
+    bint direct
+    uint64_t size
+    uint8_t *map                    # whole file, under DEVICE_MMAP and FILE_MAP; else NULL
+    uint64_t map_bytes
+    uint32_t trace_id
+    char name[64]
+
+ctypedef struct DeviceStats:        # counters since open; each stored with walrus_add64 or by its one owner
+    uint64_t writes
+    uint64_t written_bytes
+    uint64_t direct_bytes           # of them by O_DIRECT
+    uint64_t reads
+    uint64_t read_bytes
+    uint64_t flushes
+    uint64_t flush_ns
+    uint64_t submissions            # io_uring_submit calls
+    uint64_t submitted              # SQEs in all
+    uint64_t submitted_max          # most SQEs in one submission
+    uint64_t short_transfers        # continued
+    uint64_t waits                  # times the I/O thread slept
+
+ctypedef struct Completion:
+    uint64_t tag
+    int64_t result                  # bytes, all that was asked for; or a negative errno
+
+ctypedef struct ReadRange:
+    DeviceFile *source
+    void *buffer
+    uint64_t bytes
+    uint64_t position
+    int64_t result                  # filled: bytes read (short only at the file's end) or a negative errno
+
+ctypedef struct Device:
+    int way                         # DEVICE_URING, DEVICE_PWRITE or DEVICE_MMAP: what is in use
+    int asked                       # what was asked for
+    int directory                   # fd
+    int fallback_errno              # why io_uring was refused, 0 if it was not
+    bint direct_refused             # some file had to do without O_DIRECT
+    uint32_t alignment              # of memory, position and size for O_DIRECT (statx), at least 512; 4096 when unknown
+    int wake_fd
+    uint32_t wake_pending
+    DeviceStats stats
+    void *ring                      # of the I/O thread; private to _device
+    void *read_ring                 # of readers, made at first use, under read_lock
+    uint32_t read_lock
+    uint32_t in_flight
+    void *private_state             # queue of completions of the ways without a ring, trace, faults
+
+# Opens `directory` (an fd that the device does not own). `lock_fd` is registered with the ring, so that the lock outlives a
+# killed process until its writes have landed. DEVICE_AUTO and DEVICE_URING fall back to DEVICE_PWRITE where io_uring is refused
+# (fallback_errno says why). WALRUS_DISABLE_IO_URING is the caller's business. The ring is made by device_start.
+cdef int device_open(Device *device, int directory, int lock_fd, int way) noexcept nogil
+# Called by the I/O thread before any submit: makes the ring (SINGLE_ISSUER, with fallbacks to older kernels).
+cdef int device_start(Device *device) noexcept nogil
+# I/O thread: waits for what is in flight, gives the ring back. Then device_close gives the rest back.
+cdef void device_stop(Device *device) noexcept nogil
+cdef void device_close(Device *device) noexcept nogil
+# In a fork's child: closes descriptors of rings and wake_fd without touching the rings.
+cdef void device_forked(Device *device) noexcept nogil
+
+# -- files; any thread
+cdef int file_open(Device *device, DeviceFile *file, const char *name, int flags) noexcept nogil
+cdef void file_close(Device *device, DeviceFile *file) noexcept nogil
+# Real blocks for [0, size): fallocate, and where a file system has none, zeros are written. Sets file.size, remaps.
+# -ENOSPC leaves a file that was there as it was.
+cdef int file_allocate(Device *device, DeviceFile *file, uint64_t size) noexcept nogil
+# Written through once with zeros and flushed, so that later overwrites change no metadata.
+cdef int file_write_through(Device *device, DeviceFile *file, uint64_t size) noexcept nogil
+cdef int file_punch(Device *device, DeviceFile *file, uint64_t position, uint64_t bytes) noexcept nogil
+cdef int file_drop_cache(Device *device, DeviceFile *file) noexcept nogil
+cdef int device_rename(Device *device, const char *old, const char *new) noexcept nogil
+cdef int device_unlink(Device *device, const char *name) noexcept nogil
+cdef int device_sync_directory(Device *device) noexcept nogil
+
+# -- blocking; any thread; aligned (BLOCK_BYTES) memory, sizes and positions. Short transfers are continued, EINTR is retried.
+cdef int device_write(Device *device, DeviceFile *file, const void *data, uint64_t bytes, uint64_t position) noexcept nogil
+cdef int device_flush(Device *device, DeviceFile *file) noexcept nogil
+# Bytes read (short only at the file's end) or a negative errno.
+cdef int64_t device_read(Device *device, DeviceFile *file, void *buffer, uint64_t bytes, uint64_t position) noexcept nogil
+# Many ranges: one submission per DEVICE_BATCH_MAX where a ring is to be had, else preads. 0; each range has its result.
+cdef int device_read_many(Device *device, ReadRange *ranges, uint32_t count) noexcept nogil
+
+# -- not blocking; the I/O thread only. `tag` comes back in a Completion. Queued until device_submit.
+cdef int device_queue_write(Device *device, DeviceFile *file, const void *data, uint64_t bytes, uint64_t position,
+                            uint64_t tag) noexcept nogil
+cdef int device_submit(Device *device) noexcept nogil
+# Completions (each write whole, or failed), at most `room`; waits up to timeout_ns (0: not at all; -1: for ever) for the first,
+# or for device_wake. 0 on time-out or wake.
+cdef int device_reap(Device *device, Completion *completions, uint32_t room, int64_t timeout_ns) noexcept nogil
+# Wakes the I/O thread out of device_reap; one system call, and none while it is not asleep. Any thread.
+cdef void device_wake(Device *device) noexcept nogil
+
+# Mapped files of staging and control: read by pread first (an I/O error is an errno, not a SIGBUS), then mapped shared.
+# reserve_bytes >= bytes of address space are mapped, so that the file can grow under the mapping.
+cdef int device_map(Device *device, DeviceFile *file, uint64_t bytes, uint64_t reserve_bytes, bint populate,
+                    uint8_t **memory) noexcept nogil

@@ -1,0 +1,152 @@
+"""Truncation of a topic to a frame's border: a catalog change under a new epoch, durable before anything is appended behind it.
+
+Rules kept here: cut_epoch (a new epoch, entered with the offset into the topic's list), cut_durable (durable before it returns; the topic is
+`busy` until then, so nothing is appended behind it), snap_quiet (no snapshot while it is under way). What the topic had beyond the
+offset is dead by the epoch list, wherever it lies; the chunks and places in memory are trimmed.
+
+Threads: any; the topic is busy meanwhile, cursors beyond the end are set back under catalog.lock. No GIL.
+"""
+from walrus._append cimport topic_mark_dirty, topic_seal
+from walrus._catalog cimport catalog_change
+from walrus._changes cimport CHANGE_CUT, Change
+from walrus._control cimport ControlTopic
+from walrus._cursors cimport cursor_commit
+from walrus._extent cimport GROUP_KIND_PIECE
+from walrus._frame cimport FrameView, frame_peek
+from walrus._group_commit cimport sync_ticket, sync_wait
+from walrus._libc cimport (EAGAIN, WALRUS_DEBUG, memset, uint8_t, uint32_t, walrus_add32, walrus_futex_wake,
+                           walrus_load32, walrus_lock, walrus_store64, walrus_unlock)
+from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, LOG_WOULD_BLOCK, log_check
+from walrus._read cimport Reader, read_is_border, reader_free, reader_new
+from walrus._rules cimport RULE_CUT_DURABLE, RULE_CUT_EPOCH, rule_broken
+from walrus._staging cimport Chunk
+from walrus._topics cimport Cursor, topic_renew
+
+
+cdef int begin(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
+    """The topic takes no appends from here on. LOG_WOULD_BLOCK: it is busy already."""
+    cdef int result = log_check(log)
+    if result:
+        return result
+    walrus_lock(&topic.lock)
+    if topic.busy:
+        result = LOG_WOULD_BLOCK
+    elif offset < topic.low or offset > topic.end:
+        result = LOG_OUT_OF_RANGE
+    else:
+        topic.busy = True
+    walrus_unlock(&topic.lock)
+    return result
+
+
+cdef void end(Topic *topic) noexcept nogil:
+    walrus_lock(&topic.lock)
+    topic.busy = False
+    walrus_add32(&topic.busy_word, 1)
+    if walrus_load32(&topic.busy_waiters):
+        walrus_futex_wake(&topic.busy_word, 0x7FFFFFFF, 0)
+    walrus_unlock(&topic.lock)
+
+
+cdef void chunks_trim(Topic *topic, uint64_t offset) noexcept nogil:
+    """Holds topic.lock. All chunks are sealed: what lies behind the offset stays in them, dead by its epoch."""
+    cdef Chunk *chunk = topic.oldest
+    cdef uint32_t i
+    while chunk != NULL:
+        for i in range(chunk.groups):
+            if chunk.group[i].first >= offset:
+                chunk.group[i].count = 0
+            elif chunk.group[i].kind != GROUP_KIND_PIECE and chunk.group[i].first + chunk.group[i].count > offset:
+                chunk.group[i].count = <uint32_t>(offset - chunk.group[i].first)
+        if chunk.end > offset:
+            chunk.end = offset
+        chunk = chunk.newer
+
+
+cdef void places_trim(Topic *topic, uint64_t offset) noexcept nogil:
+    """Holds topic.lock. A dead place keeps its file alive until the watermark has passed it: rare, and safe."""
+    cdef uint64_t i
+    for i in range(topic.places_from, topic.places_count):
+        if topic.places[i].end > offset:
+            topic.places[i].end = offset if topic.places[i].group.first < offset else topic.places[i].group.first
+
+
+cdef int cut(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
+    """The change, and the state of this process as if it had always been so."""
+    cdef Change change
+    cdef ControlTopic *shared = <ControlTopic *>topic.control
+    cdef int result
+    memset(&change, 0, sizeof(change))
+    change.kind = CHANGE_CUT
+    change.topic_id = topic.id
+    change.value = offset
+    if not (WALRUS_DEBUG and rule_broken(RULE_CUT_EPOCH)):
+        log.catalog.epoch += 1
+    change.extra = log.catalog.epoch
+    result = catalog_change(&log.catalog, &change, NULL)
+    if result < 0:
+        return result
+    walrus_lock(&topic.lock)
+    topic_seal(log, topic)
+    result = topic_renew(topic, log.catalog.epoch, offset)
+    chunks_trim(topic, offset)
+    places_trim(topic, offset)
+    walrus_store64(&topic.end, offset)
+    if topic.durable > offset:
+        walrus_store64(&topic.durable, offset)
+    if shared != NULL:
+        walrus_store64(&shared.durable, topic.durable)
+        walrus_store64(&shared.end, offset)
+    if not topic.dirty:
+        topic_mark_dirty(log, topic)
+    walrus_unlock(&topic.lock)
+    return result
+
+
+cdef int cursors_clamp(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
+    cdef Cursor *cursor = topic.cursors
+    cdef int result = 0
+    while cursor != NULL and result >= 0:
+        walrus_lock(&cursor.lock)
+        if cursor.position > offset:
+            cursor.position = offset
+        if cursor.committed > offset:
+            result = cursor_commit(cursor, &log.catalog, offset)
+        walrus_unlock(&cursor.lock)
+        cursor = cursor.next
+    return result
+
+
+cdef int settle(Log *log) noexcept nogil:
+    """A sync from begin to end, however long it takes."""
+    cdef uint64_t ticket = sync_ticket(log)
+    cdef int result = LOG_INTERRUPTED
+    while result == LOG_INTERRUPTED:
+        result = sync_wait(log, ticket, 0)
+    return result
+
+
+cdef int topic_truncate(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
+    cdef int result
+    cdef bint border
+    result = begin(log, topic, offset)
+    if result:
+        return result
+    result = settle(log)                            # the change will find room in the journal's current file
+    border = result == 0 and read_is_border(log, topic, offset)
+    if result or not border:
+        end(topic)
+        return result if result else LOG_OUT_OF_RANGE
+    walrus_lock(&log.catalog.lock)
+    log.catalog.cut_under_way += 1
+    result = cut(log, topic, offset)
+    walrus_unlock(&log.catalog.lock)
+    if result == 0:
+        result = cursors_clamp(log, topic, offset)
+    if result == 0 and not (WALRUS_DEBUG and rule_broken(RULE_CUT_DURABLE)):
+        result = settle(log)
+    walrus_lock(&log.catalog.lock)
+    log.catalog.cut_under_way -= 1
+    walrus_unlock(&log.catalog.lock)
+    end(topic)
+    return result
