@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Catalog changes: what was written is read; sizes that lie are refused."""
 import struct
 import sys

@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Checksum: the standard CRC32C, the same from every implementation, at every length and alignment."""
 import sys
 from pathlib import Path

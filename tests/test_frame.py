@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Frame: what was written is what is read, and nothing else is."""
 import struct
 import sys
@@ -39,7 +40,7 @@ def samples(probe, seed):
     return {
         "single": probe.write_single(seed, b"12345678", first=5, epoch=3, claim=2, time_ns=10**18),
         "empty": probe.write_single(seed, b"", first=5),
-        "batch": probe.write_batch(seed, [b"abc", b"", b"defgh", b"1234"], first=9, claim=1),
+        "batch": probe.write_batch(seed, [b"abc", b"", b"defgh", b"12345678"], first=9, claim=1),
         "piece": probe.write_piece(seed, padded(body), stamp=77, number=2, pieces=3, entries=2, first=9),
     }
 

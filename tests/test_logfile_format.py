@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Log file: head and table count where they were written, whole, or not at all."""
 import struct
 import sys

@@ -1,3 +1,4 @@
+# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Snapshot: every topic, cursor and file comes back, or the whole snapshot does not count."""
 import struct
 import sys
@@ -85,7 +86,7 @@ def test_a_newer_version_is_told(probe, small):
     (128, "I", 0), (128, "I", 2), (128, "I", 2**32 - 1), (132, "I", 0), (132, "I", 2**32 - 1), (136, "I", 0),
     (136, "I", 2), (136, "I", 2**32 - 1),
     (TOPIC + 40, "I", 2), (TOPIC + 40, "I", 2**32 - 1), (TOPIC + 44, "I", 0), (TOPIC + 44, "I", 2**32 - 1),
-    (TOPIC + 48, "H", 9), (TOPIC + 48, "H", 1025), (TOPIC + 48, "H", 65535),
+    (TOPIC + 48, "H", 17), (TOPIC + 48, "H", 1025), (TOPIC + 48, "H", 65535),
     (CURSOR + 36, "H", 0), (CURSOR + 36, "H", 9), (CURSOR + 36, "H", 65535)])
 def test_counts_and_lengths_that_lie_are_refused_with_the_right_checksum(probe, small, place, form, value):
     assert probe.check_snapshot(sealed(patched(small, place, form, value))[:bytes_of(small)]) == 0
@@ -109,3 +110,9 @@ def test_random_items_are_refused_without_reading_beyond(probe, small):
             data[random.choice([random.randrange(128, 144), random.randrange(TOPIC + 40, TOPIC + 56),
                                 random.randrange(CURSOR + 32, CURSOR + 40)])] = random.getrandbits(8)
         probe.check_snapshot(resealed(bytes(data), size))
+
+
+def test_an_uneven_size_is_refused_in_every_version(probe, small):
+    for version in (1, 2):
+        uneven = patched(patched(small, 8, "I", version), 16, "Q", bytes_of(small) - 1)
+        assert probe.check_snapshot(sealed(uneven)) == 0

@@ -5,6 +5,7 @@ values, epoch lists): a snapshot serialises under it, so its stamp covers exactl
 """
 from walrus._libc cimport uint8_t, uint32_t, uint64_t
 from walrus._changes cimport Change
+from walrus._control cimport Control
 from walrus._snapshot_format cimport SnapshotHead, SnapshotWriter
 from walrus._device cimport Device, DeviceFile
 from walrus._topics cimport Topic, TopicTable
@@ -26,10 +27,12 @@ ctypedef struct Catalog:
     uint64_t pending_bytes
     uint64_t pending_room
     uint64_t pending_generation     # raised when a sync takes them
+    uint32_t foreign_commits        # of the control file, as of the last look
     DeviceFile slot[2]
     uint32_t newest                 # slot of the newest flushed snapshot
     SnapshotWriter writer           # of the I/O thread (or opening, closing)
     uint32_t cut_under_way          # snap_quiet
+    Control *control                # slots of cursors; NULL until it is open
     uint64_t snapshots
 
 # Under catalog.lock (caller): stamps the change and appends it to the pending ones. 0 or -ENOMEM.

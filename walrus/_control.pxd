@@ -29,6 +29,7 @@ ctypedef struct ControlHead:        # first 4 KiB
     uint32_t topics
     uint32_t cursors
     uint32_t names_used             # of the heap of names
+    uint32_t foreign_commits        # raised by a reader process when it has stored a cursor's value
 
 ctypedef struct ControlTopic:       # 64 bytes
     uint64_t id
@@ -75,18 +76,25 @@ ctypedef struct Control:
     uint64_t topics_allocated       # slots that have blocks
     uint64_t cursors_allocated
     uint64_t names_allocated
+    uint64_t *known_ids             # of cursors' slots that were adopted, sorted; with the slots beside them
+    uint32_t *known_slots
+    uint64_t known
+    bint trusted                    # adopted from this boot, or after a clean close: damage is damage
     uint32_t lock                   # guards making of slots
 
-# Opens or makes it. `kept`: 1 when slots of an earlier open were adopted (same log id, head valid), 0 fresh, negative errno.
+# Opens or makes it. `kept`: 1 when slots of an earlier open were adopted (same log id, head valid), 0 fresh. 0 or -errno.
 cdef int control_open(Control *control, Device *device, const uint8_t *log_id, const uint8_t *boot_id, bint fresh,
                       bint *kept) noexcept nogil
-# After the snapshot of the new epoch is flushed: epoch, pid, schedule, state.
-cdef void control_begin(Control *control, uint64_t epoch, uint64_t stamp, uint32_t schedule) noexcept nogil
+# After the snapshot of the new epoch is flushed: slots of topics are given anew, stamps go on from `stamp`.
+cdef void control_begin(Control *control, const uint8_t *boot_id, uint64_t epoch, uint64_t stamp,
+                        uint32_t schedule) noexcept nogil
 cdef void control_close(Control *control, bint clean) noexcept nogil
-# A slot for a topic / cursor, found by id among adopted ones or made. NULL: no space (-errno in *code).
+# A slot for a topic, made; for a cursor, found by id among adopted ones or made. NULL: no space (-errno in *code).
 cdef ControlTopic *control_topic(Control *control, uint64_t id, const uint8_t *name, uint32_t name_bytes, int *code) noexcept nogil
 cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
                                    uint32_t name_bytes, int *code) noexcept nogil
+cdef ControlCursor *control_cursor_known(Control *control, uint64_t id) noexcept nogil
+cdef uint32_t control_cursor_crc(const ControlCursor *slot) noexcept nogil
 # The pair: store leaves the older value whole (slot_pair).
 cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noexcept nogil
 # 1: newest whole value given; 0: never stored; -1: damaged (a whole value whose checksum is wrong).

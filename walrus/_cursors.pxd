@@ -4,7 +4,7 @@ Layer: places. Byte tables of the control file: head of _control.pyx. cursor.loc
 and its stamp change under catalog.lock. Order: cursor.lock < catalog.lock.
 """
 from walrus._libc cimport uint8_t, uint32_t, uint64_t
-from walrus._topics cimport Cursor, Topic
+from walrus._topics cimport Cursor, Topic, TopicTable
 from walrus._catalog cimport Catalog
 
 cdef Cursor *cursor_find(Topic *topic, uint32_t kind, const uint8_t *name, uint32_t name_bytes) noexcept nogil
@@ -13,3 +13,10 @@ cdef Cursor *cursor_enter(Topic *topic, Catalog *catalog, uint32_t kind, const u
 # Persists `value`: slot pair of the control file (SIGKILL-safe on return), pending change for the next sync. 0 or -errno.
 cdef int cursor_commit(Cursor *cursor, Catalog *catalog, uint64_t value) noexcept nogil
 cdef uint64_t cursors_lowest(Topic *topic) noexcept nogil                    # lowest committed; 2^64 - 1 if there is none
+# Deletes it: a catalog change, its slot is free again. 0 or -ENOMEM. The struct stays for handles; it is in no list any more.
+cdef int cursor_delete(Cursor *cursor, Catalog *catalog) noexcept nogil
+# Opening: takes over what the control file has of cursors: newer values than the catalog's, cursors that it does not know yet, damage
+# (where `trusted`: the file is of this boot, or was closed cleanly). 0 or -ENOMEM.
+cdef int cursors_adopt(TopicTable *topics, Catalog *catalog, bint trusted) noexcept nogil
+# A sync: values that reader processes stored become changes of the catalog.
+cdef int cursors_absorb(TopicTable *topics, Catalog *catalog) noexcept nogil

@@ -27,6 +27,7 @@ ctypedef struct DeviceFile:
     uint64_t size
     uint8_t *map                    # whole file, under DEVICE_MMAP and FILE_MAP; else NULL
     uint64_t map_bytes
+    bint map_wanted                 # under DEVICE_MMAP and FILE_MAP
     uint32_t trace_id
     char name[64]
 

@@ -28,8 +28,6 @@ from walrus._writeback cimport writeback_wait
 cdef enum:
     WAIT_SLICE_NS = 50000000
     RECORD_NAMES_MAX = 1048576
-    # what a record may take of a journal file besides frames: groups, names, changes
-    CHANGES_BYTES_MAX = 1048576
 
 
 # ------------------------------------------------------------------------------------------------------ the record
@@ -77,7 +75,9 @@ cdef uint64_t record_lay_out(Log *log, uint64_t changes) noexcept nogil:
     memcpy(at + used, log.sync_heads, groups)
     used += groups
     memcpy(at + used, log.sync_names, log.sync_names_used)
-    used = (used + log.sync_names_used + 7) & ~<uint64_t>7
+    used += log.sync_names_used
+    memset(at + used, 0, 7)
+    used = (used + 7) & ~<uint64_t>7
     memcpy(at + used, log.sync_changes + log.sync_changes_put, changes)
     used += changes
     frames = (used + 7) & ~<uint64_t>7
@@ -105,7 +105,7 @@ cdef uint64_t changes_fitting(Log *log, uint64_t *last_stamp) noexcept nogil:
     while log.sync_changes_put + bytes < log.sync_changes_used:
         change = change_read(log.sync_changes + log.sync_changes_put + bytes,
                              log.sync_changes_used - log.sync_changes_put - bytes)
-        if change == NULL or bytes + change.size > CHANGES_BYTES_MAX:
+        if change == NULL or bytes + change.size > log.journal.file_bytes // 8:
             break
         bytes += change.size
         if change.stamp > last_stamp[0]:
@@ -120,7 +120,9 @@ cdef int record_write(Log *log, bint by_iothread) noexcept nogil:
     cdef int result
     size = record_lay_out(log, changes)
     # The end of a file is kept for records of changes alone: so a full disk can still be emptied.
-    limit = log.journal.file_bytes - (JOURNAL_RESERVE_BYTES if log.sync_groups else 0)
+    limit = log.journal.file_bytes
+    if log.sync_groups:
+        limit -= limit // 8 if limit // 8 < JOURNAL_RESERVE_BYTES else <uint64_t>JOURNAL_RESERVE_BYTES
     if log.journal.files[log.journal.at].number == 0 or log.journal.position + size > limit:
         result = journal_advance(log, by_iothread)
         if result:
@@ -198,14 +200,32 @@ cdef int take_dirty(Log *log) noexcept nogil:
     return 0
 
 
+cdef uint64_t tail_max(Log *log) noexcept nogil:
+    cdef uint64_t eighth = log.journal.file_bytes // 8
+    return eighth if eighth < TAIL_BYTES_MAX else <uint64_t>TAIL_BYTES_MAX
+
+
 cdef bint goes_as_extent(Log *log, Chunk *chunk) noexcept nogil:
     cdef uint32_t i
-    if chunk.used - chunk.journaled >= TAIL_BYTES_MAX or chunk.used - chunk.journaled > log.journal.file_bytes // 8:
+    if chunk.used - chunk.journaled >= tail_max(log):
         return True
     for i in range(chunk.groups):
         if chunk.group[i].kind == GROUP_KIND_PIECE:
             return True
     return False
+
+
+cdef bint record_full(Log *log, Topic *topic) noexcept nogil:
+    """Might the topic's tail not fit the record any more? Frames take three eighths of a journal file at most, groups, names and
+    changes an eighth each."""
+    cdef uint64_t file_bytes = log.journal.file_bytes
+    cdef uint64_t frames = file_bytes // 8 * 3 if file_bytes // 8 * 3 < RECORD_BYTES_MAX else <uint64_t>RECORD_BYTES_MAX
+    if log.sync_groups == 0:
+        return False
+    return (log.sync_frames_used + tail_max(log) > frames or log.sync_groups >= RECORD_GROUPS_MAX
+            or (log.sync_groups + 1) * sizeof(GroupHeader) > file_bytes // 8
+            or log.sync_names_used + topic.name_bytes > RECORD_NAMES_MAX
+            or log.sync_names_used + topic.name_bytes > file_bytes // 8)
 
 
 cdef void tail_copy(Log *log, Topic *topic, Chunk *chunk) noexcept nogil:
@@ -230,11 +250,6 @@ cdef void tail_copy(Log *log, Topic *topic, Chunk *chunk) noexcept nogil:
         chunk.journal_use = log.journal.files[log.journal.at].number
 
 
-cdef uint64_t record_room(Log *log) noexcept nogil:
-    cdef uint64_t room = log.journal.file_bytes // 2
-    return room if room < RECORD_BYTES_MAX else <uint64_t>RECORD_BYTES_MAX
-
-
 cdef int gather(Log *log, bint by_iothread) noexcept nogil:
     cdef uint64_t i
     cdef Topic *topic
@@ -242,8 +257,7 @@ cdef int gather(Log *log, bint by_iothread) noexcept nogil:
     cdef int result = 0
     for i in range(log.sync_topics_count):
         topic = log.sync_topics[i]
-        if (log.sync_frames_used + TAIL_BYTES_MAX > record_room(log) or log.sync_groups >= RECORD_GROUPS_MAX
-                or log.sync_names_used + topic.name_bytes > RECORD_NAMES_MAX):
+        if record_full(log, topic):
             result = record_write(log, by_iothread)
             if result:
                 return result

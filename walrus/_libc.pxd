@@ -190,3 +190,69 @@ cdef extern from "string.h" nogil:
     void *memset(void *target, int value, size_t count)
     int memcmp(const void *a, const void *b, size_t count)
     size_t strlen(const char *text)
+
+# -- devices: what _device, _ring and _trace use beyond the above
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+    #include <sys/stat.h>
+    #include <sys/uio.h>
+    #ifndef WALRUS_DEVICE_ONCE
+    #define WALRUS_DEVICE_ONCE
+    #ifndef MADV_POPULATE_WRITE
+    #define MADV_POPULATE_WRITE 23
+    #endif
+    static inline void walrus_max64(uint64_t *p, uint64_t v) {
+        uint64_t seen = __atomic_load_n(p, __ATOMIC_RELAXED);
+        while (seen < v && !__atomic_compare_exchange_n(p, &seen, v, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) { }
+    }
+    static inline int64_t walrus_file_size(int fd) {
+        struct stat s;
+        return fstat(fd, &s) < 0 ? -(int64_t)errno : (int64_t)s.st_size;
+    }
+    /* The larger of the alignments of memory and of position; 0: no O_DIRECT here; -errno: not told (before Linux 6.1). */
+    static inline int walrus_direct_alignment(int fd) {
+    #ifdef STATX_DIOALIGN
+        struct statx s;
+        if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &s) < 0) return -errno;
+        if (!(s.stx_mask & STATX_DIOALIGN)) return -EOPNOTSUPP;
+        if (s.stx_dio_mem_align == 0 || s.stx_dio_offset_align == 0) return 0;
+        return (int)(s.stx_dio_mem_align > s.stx_dio_offset_align ? s.stx_dio_mem_align : s.stx_dio_offset_align);
+    #else
+        (void)fd;
+        return -ENOSYS;
+    #endif
+    }
+    static inline int walrus_is_read_only(int fd) { return (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY; }
+    #endif
+    """
+    void walrus_max64(uint64_t *p, uint64_t v) noexcept nogil
+    int64_t walrus_file_size(int fd) noexcept nogil
+    int walrus_direct_alignment(int fd) noexcept nogil
+    bint walrus_is_read_only(int fd) noexcept nogil
+    const int MADV_POPULATE_WRITE
+
+cdef extern from "errno.h" nogil:
+    const int EBADF, EMFILE, ENODEV
+
+cdef extern from "fcntl.h" nogil:
+    const int O_APPEND, O_WRONLY
+
+cdef extern from "sys/uio.h" nogil:
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    ssize_t writev(int fd, const iovec *vector, int count)
+
+cdef extern from "unistd.h" nogil:
+    int usleep(unsigned int microseconds)
+
+cdef extern from "stdlib.h" nogil:
+    char *getenv(const char *name)
+    long strtol(const char *text, char **end, int base)
+    void abort()
+
+cdef extern from "string.h" nogil:
+    int strncmp(const char *a, const char *b, size_t count)
+    char *strncpy(char *target, const char *source, size_t count)
+    char *strchr(const char *text, int character)

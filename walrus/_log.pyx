@@ -14,7 +14,7 @@ from walrus._extent cimport BLOCK_BYTES
 from walrus._iothread cimport iothread_start, iothread_stop
 from walrus._journal cimport JOURNAL_FILE_BYTES, JOURNAL_FILES_MAX, journal_close
 from walrus._journal_reuse cimport snapshot_take
-from walrus._libc cimport (EEXIST, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, O_CLOEXEC, O_CREAT, O_DIRECTORY,
+from walrus._libc cimport (EEXIST, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC, O_CREAT, O_DIRECTORY,
                            O_RDONLY, O_RDWR, calloc, close, errno, flock, free, ftruncate, getpid, kill, malloc, memset,
                            mkdir, open, openat, posix_memalign, pread, pthread_atfork, pwrite, strlen,
                            walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns, walrus_sleep_ns,
@@ -257,7 +257,8 @@ cdef void release(Log *log) noexcept nogil:
     if log.directory >= 0:
         close(log.directory)
     if log.lock_fd >= 0:
-        close(log.lock_fd)                          # last: the lock goes when nothing of ours can be written any more
+        flock(log.lock_fd, LOCK_UN)                 # last; not by closing alone: a ring that is going away may hold the file a little longer
+        close(log.lock_fd)
     log.directory = -1
     log.lock_fd = -1
 

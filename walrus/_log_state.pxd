@@ -100,6 +100,7 @@ ctypedef struct Recovery:           # what opening did
     uint64_t ranges_damaged
     uint64_t older_catalog          # the newest slot did not validate
     uint64_t duration_ns
+    uint32_t staging_lost           # after an unclean stop of this boot there was no staging file of this log
 
 ctypedef struct Log:
     LogOptions options

@@ -40,6 +40,7 @@ ctypedef struct LogFile:
     bint punched
     uint64_t punched_live           # live_bytes when it was punched last
     bint scanned                    # recovery had to scan it
+    bint broken                     # ... and found damage: nothing more is written into it
     LogFile *next
 
 ctypedef struct LogFiles:
@@ -61,6 +62,8 @@ cdef void logfile_drop(LogFiles *files, Device *device, LogFile *file) noexcept 
 cdef void logfile_name(char *text, uint64_t name) noexcept nogil             # "log-00000001"
 # A spare file or a new one, with blocks, a new number in its head, as files.current. -ENOSPC: no room. I/O thread only.
 cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id, uint32_t epoch) noexcept nogil
+# Overwrites the head of a file that is spare from now on: opening then need not scan it.
+cdef int logfile_clear(LogFile *file, Device *device) noexcept nogil
 # Remembers a group for the file's table. 0 or -ENOMEM.
 cdef int logfile_note(LogFile *file, const GroupHeader *group) noexcept nogil
 # Would an extent of `bytes` with `groups` more groups leave room for the table?

@@ -99,6 +99,17 @@ cdef int head_store(LogFiles *files, Device *device, LogFile *file, const uint8_
     return result
 
 
+cdef int logfile_clear(LogFile *file, Device *device) noexcept nogil:
+    cdef void *block = NULL
+    cdef int result
+    if posix_memalign(&block, BLOCK_BYTES, BLOCK_BYTES):
+        return -ENOMEM
+    memset(block, 0, BLOCK_BYTES)
+    result = device_write(device, &file.file, block, BLOCK_BYTES, 0)
+    free(block)
+    return result
+
+
 cdef LogFile *file_make(LogFiles *files, Device *device, int *code) noexcept nogil:
     cdef char name[64]
     cdef LogFile *file = logfile_new(files, files.next_name)

@@ -16,7 +16,7 @@ from walrus._libc cimport (ENOMEM, EOPNOTSUPP, WALRUS_DEBUG, free, malloc, memse
                            walrus_load32, walrus_load64, walrus_lock, walrus_store32, walrus_store64, walrus_unlock)
 from walrus._log_state cimport log_fail
 from walrus._logfiles cimport (LOGFILE_FLUSHED, LOGFILE_JOURNAL, LOGFILE_LISTED, LOGFILE_SPARE, SPARE_FILES_MAX,
-                               LogFile, logfile_drop, logfile_name)
+                               LogFile, logfile_clear, logfile_drop, logfile_name)
 from walrus._read_cache cimport read_cache_forget
 from walrus._rules cimport RULE_LOW_CURSOR, RULE_PUNCH_LISTED, RULE_RECYCLE_LOW, rule_broken
 from walrus._topics cimport Cursor, Place, Topic
@@ -120,6 +120,8 @@ cdef LogFile *dead_file(Log *log) noexcept nogil:
     while file != NULL:
         if ((file.state == LOGFILE_FLUSHED or file.state == LOGFILE_LISTED) and walrus_load64(&file.live) == 0
                 and walrus_load32(&file.pins) == 0 and file.in_flight == 0):
+            file.state = LOGFILE_SPARE
+            walrus_store32(&file.unflushed, 0)      # nobody flushes, and so pins, it any more
             break
         file = file.next
     walrus_unlock(&log.files.lock)
@@ -140,18 +142,15 @@ cdef int file_retire(Log *log, LogFile *file) noexcept nogil:
     cdef char name[64]
     cdef int result
     read_cache_forget(log, file)
-    if spare_count(log) < SPARE_FILES_MAX and file.file.size >= log.files.bytes_wanted:
-        walrus_lock(&log.files.lock)
-        file.state = LOGFILE_SPARE
-        walrus_unlock(&log.files.lock)
-        return 0
+    if spare_count(log) <= SPARE_FILES_MAX and file.file.size >= log.files.bytes_wanted:
+        result = logfile_clear(file, &log.device)
+        return log_fail(log, -result, b"write", file.file.name) if result < 0 else 0
     logfile_name(name, file.name)
     result = device_unlink(&log.device, name)
     if result < 0:
         return log_fail(log, -result, b"remove", name)
     log.files.total_bytes -= file.file.size
     logfile_drop(&log.files, &log.device, file)
-    walrus_store32(&log.full, 0)
     return 0
 
 

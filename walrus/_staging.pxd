@@ -82,6 +82,7 @@ ctypedef struct Chunk:
     uint64_t sequence               # of sealing
     uint32_t groups
     GroupHeader group[3]
+    uint32_t live_groups            # that went into its gathered extent
     uint32_t pins                   # readers
     uint32_t state
     uint8_t chunk_class

@@ -284,7 +284,7 @@ cdef void chunk_bind(Chunk *chunk, void *topic, uint64_t topic_id, const uint8_t
 cdef uint32_t name_position(int chunk_class, uint32_t name_bytes) noexcept nogil:
     # Behind where the extent's header will have its own copy: that header may be half written when the process is killed.
     if class_bytes(chunk_class) >= IN_PLACE_BYTES:
-        return <uint32_t>(sizeof(ExtentHeader) + CHUNK_GROUPS * sizeof(GroupHeader)) + name_bytes
+        return <uint32_t>(sizeof(ExtentHeader) + CHUNK_GROUPS * sizeof(GroupHeader)) + ((name_bytes + 7) & ~<uint32_t>7)
     return 0
 
 

@@ -17,7 +17,7 @@ from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._libc cimport (EAGAIN, WALRUS_DEBUG, memset, uint8_t, uint32_t, walrus_add32, walrus_futex_wake,
                            walrus_load32, walrus_lock, walrus_store64, walrus_unlock)
 from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, LOG_WOULD_BLOCK, log_check
-from walrus._read cimport Reader, read_is_border, reader_free, reader_new
+from walrus._read cimport read_is_border
 from walrus._rules cimport RULE_CUT_DURABLE, RULE_CUT_EPOCH, rule_broken
 from walrus._staging cimport Chunk
 from walrus._topics cimport Cursor, topic_renew

@@ -97,7 +97,7 @@ cdef void fill_header(Log *log, uint8_t *at, uint32_t groups, uint32_t header_by
     extent_seal(at, log.catalog.log_id, position)
 
 
-cdef uint32_t groups_put(uint8_t *at, uint32_t begin, Chunk *chunk, int64_t shift) noexcept nogil:
+cdef uint32_t groups_put(uint8_t *at, uint32_t begin, Chunk *chunk) noexcept nogil:
     """The chunk's live groups as group `begin` ... of the extent at `at`; how many. Its topic's name goes with the first."""
     cdef uint32_t i, put = 0
     cdef GroupHeader *group
@@ -106,7 +106,6 @@ cdef uint32_t groups_put(uint8_t *at, uint32_t begin, Chunk *chunk, int64_t shif
             continue
         group = extent_group(at, begin + put)
         group[0] = chunk.group[i]
-        group.position = <uint64_t>(<int64_t>group.position + shift)
         if put:
             group.name_bytes = 0
         put += 1
@@ -158,7 +157,7 @@ cdef int write_in_place(Log *log, Chunk *chunk) noexcept nogil:
     """The chunk is the image of its extent: header and name into the place kept free, no copy."""
     cdef uint64_t size = blocks(chunk.written)
     cdef Topic *topic = <Topic *>chunk.topic
-    cdef uint32_t groups
+    cdef uint32_t groups, names, header_bytes
     cdef uint64_t position
     cdef Flight *flight
     cdef int result = file_for(log, size, chunk.groups)
@@ -166,11 +165,16 @@ cdef int write_in_place(Log *log, Chunk *chunk) noexcept nogil:
         return result
     position = log.files.current.end
     walrus_lock(&topic.lock)
-    groups = groups_put(chunk.base, 0, chunk, 0)
+    groups = groups_put(chunk.base, 0, chunk)
     walrus_unlock(&topic.lock)
-    memcpy(chunk.base + sizeof(ExtentHeader) + groups * sizeof(GroupHeader), topic.name, topic.name_bytes)
-    fill_header(log, chunk.base, groups,
-                <uint32_t>(sizeof(ExtentHeader) + groups * sizeof(GroupHeader)) + topic.name_bytes, size, position)
+    if groups == 0:
+        chunk_discard(log, chunk)
+        return 0
+    names = <uint32_t>(sizeof(ExtentHeader) + groups * sizeof(GroupHeader))
+    header_bytes = (names + topic.name_bytes + 7) & ~<uint32_t>7
+    memcpy(chunk.base + names, topic.name, topic.name_bytes)
+    memset(chunk.base + names + topic.name_bytes, 0, header_bytes - names - topic.name_bytes)
+    fill_header(log, chunk.base, groups, header_bytes, size, position)
     result = note_groups(log, chunk.base, groups, position)
     if result:
         return result
@@ -198,7 +202,7 @@ cdef int gather_buffer(Log *log) noexcept nogil:
 
 cdef uint32_t gather_heads(Log *log, uint8_t *memory, uint64_t *at) noexcept nogil:
     """Groups and names of all pending chunks; `at`: where the frames begin."""
-    cdef uint32_t i, groups = 0, put
+    cdef uint32_t i, groups = 0
     cdef uint64_t names
     cdef Chunk *chunk
     cdef Topic *topic
@@ -206,29 +210,28 @@ cdef uint32_t gather_heads(Log *log, uint8_t *memory, uint64_t *at) noexcept nog
         chunk = &log.staging.chunk[log.pending[i]]
         topic = <Topic *>chunk.topic
         walrus_lock(&topic.lock)
-        groups += groups_put(memory, groups, chunk, 0)
+        chunk.live_groups = groups_put(memory, groups, chunk)
         walrus_unlock(&topic.lock)
+        groups += chunk.live_groups
     names = sizeof(ExtentHeader) + groups * sizeof(GroupHeader)
-    put = 0
     for i in range(log.pending_count):
         chunk = &log.staging.chunk[log.pending[i]]
         topic = <Topic *>chunk.topic
-        if put < groups and extent_group(memory, put).topic_id == topic.id:
+        if chunk.live_groups:
             memcpy(memory + names, topic.name, topic.name_bytes)
             names += topic.name_bytes
-            put += 1
-            while put < groups and extent_group(memory, put).name_bytes == 0:
-                put += 1
     at[0] = (names + 7) & ~<uint64_t>7
-    (<ExtentHeader *>memory).header_bytes = <uint32_t>names
+    memset(memory + names, 0, at[0] - names)
+    (<ExtentHeader *>memory).header_bytes = <uint32_t>at[0]
     return groups
 
 
-cdef uint64_t gather_frames(Log *log, Flight *flight, uint8_t *memory, uint64_t at, uint32_t groups) noexcept nogil:
+cdef uint64_t gather_frames(Log *log, Flight *flight, uint8_t *memory, uint64_t at) noexcept nogil:
     """Copies the frames; each group learns where its own lie. Gives the end."""
-    cdef uint32_t i, put = 0
+    cdef uint32_t i, j, put = 0
     cdef uint64_t bytes
     cdef int64_t shift
+    cdef GroupHeader *group
     cdef Chunk *chunk
     for i in range(log.pending_count):
         chunk = &log.staging.chunk[log.pending[i]]
@@ -236,11 +239,10 @@ cdef uint64_t gather_frames(Log *log, Flight *flight, uint8_t *memory, uint64_t 
         memcpy(memory + at, chunk.base + chunk.data_start, bytes)
         shift = <int64_t>at - <int64_t>chunk.data_start
         chunk.extent_position = flight.position + <uint64_t>shift
-        while put < groups and extent_group(memory, put).topic_id == (<Topic *>chunk.topic).id:
-            extent_group(memory, put).position = <uint64_t>(<int64_t>extent_group(memory, put).position + shift)
-            put += 1
-            if put < groups and extent_group(memory, put).name_bytes:
-                break
+        for j in range(chunk.live_groups):
+            group = extent_group(memory, put + j)
+            group.position = <uint64_t>(<int64_t>group.position + shift)
+        put += chunk.live_groups
         flight.chunks[flight.chunk_count] = chunk.index
         flight.chunk_count += 1
         at += bytes
@@ -264,9 +266,15 @@ cdef int write_gathered(Log *log) noexcept nogil:
         return result
     memory = log.gather[buffer]
     groups = gather_heads(log, memory, &at)
+    if groups == 0:
+        while log.pending_count:
+            log.pending_count -= 1
+            chunk_discard(log, &log.staging.chunk[log.pending[log.pending_count]])
+        log.pending_bytes = 0
+        return 0
     header_bytes = (<ExtentHeader *>memory).header_bytes
     flight = flight_new(log, estimate)
-    at = gather_frames(log, flight, memory, at, groups)
+    at = gather_frames(log, flight, memory, at)
     size = blocks(at)
     memset(memory + at, 0, size - at)
     flight.file.end -= estimate - size
@@ -283,13 +291,18 @@ cdef int write_gathered(Log *log) noexcept nogil:
     return flight_go(log, flight, memory)
 
 
+cdef void chunk_discard(Log *log, Chunk *chunk) noexcept nogil:
+    """Nothing in it counts: an extent without a group would end a scan."""
+    chunk_unlink(log, chunk)
+    outstanding_remove(log, chunk)
+    chunk_release(&log.staging, chunk)
+
+
 cdef int chunk_take_on(Log *log, Chunk *chunk) noexcept nogil:
     """Writes the chunk, or puts it to those to be gathered. Codes as write_gathered."""
     cdef int result
     if chunk.groups == 0:
-        outstanding_remove(log, chunk)
-        chunk_unlink(log, chunk)
-        chunk_release(&log.staging, chunk)
+        chunk_discard(log, chunk)
         return 0
     if chunk.bytes >= IN_PLACE_BYTES and chunk.written - chunk.data_start >= IN_PLACE_BYTES // 2:
         return write_in_place(log, chunk)

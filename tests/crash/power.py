@@ -1,0 +1,213 @@
+"""Disk images that a power cut can leave, built from a trace of the device layer.
+
+The rules of the simulated disk: a write is durable once a flush of its file, begun after the write had completed, has ended; until then each
+of its sectors may be there or not, whatever the others do, and a write in flight likewise. A new file, a new size, a new name and a removal may
+be undone until the directory (or, for a size, the file) is flushed. Files that are mapped and written by stores (staging, control)
+hold anything: nothing, zeros, noise, or any mixture of pages of what they held at some time.
+"""
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests import trace
+
+SECTORS = (512, 4096)
+MAPPED = ("staging", "control")
+
+
+@dataclass
+class Write:
+    position: int
+    data: bytes
+    complete: bool = False
+
+
+@dataclass
+class File:
+    """Durable bytes, and what was done to it since it was flushed."""
+
+    durable: bytearray = field(default_factory=bytearray)
+    size: int = 0
+    size_durable: int = 0
+    pending: dict[int, Write] = field(default_factory=dict)
+    punched: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Disk:
+    """What a prefix of the trace has done. apply() goes on by one record; image() is one way the cut may have ended."""
+
+    def __init__(self) -> None:
+        self.files: dict[int, File] = {}
+        self.names: dict[str, int] = {}             # now
+        self.names_durable: dict[str, int] = {}     # as of the last flush of the directory
+        self.flushing: dict[int, tuple[int, list[int], int]] = {}
+        self.directory_flush: dict[int, dict[str, int]] = {}
+        self.marks: list[list[object]] = []
+
+    def file(self, number: int) -> File:
+        return self.files.setdefault(number, File())
+
+    def apply(self, record: trace.Record) -> None:
+        handler = getattr(self, "on_" + record.op.lower(), None)
+        if handler is not None:
+            handler(record)
+
+    def on_create(self, r: trace.Record) -> None:
+        self.names[r.name] = r.file
+        self.file(r.file)
+
+    def on_open(self, r: trace.Record) -> None:
+        # The same file under a new number: what was known of it goes on.
+        if r.name in self.names:
+            self.files[r.file] = self.files[self.names[r.name]]
+            for names in (self.names, self.names_durable):
+                if r.name in names:
+                    names[r.name] = r.file
+        else:
+            self.on_create(r)
+
+    def on_write_begin(self, r: trace.Record) -> None:
+        self.file(r.file).pending[r.sequence] = Write(r.position, r.data)
+        self.file(r.file).size = max(self.file(r.file).size, r.position + len(r.data))
+
+    def on_write_end(self, r: trace.Record) -> None:
+        write = self.file(r.file).pending.get(r.sequence)
+        if write is not None:
+            write.complete = True
+
+    def on_flush_begin(self, r: trace.Record) -> None:
+        file = self.file(r.file)
+        self.flushing[r.sequence] = (r.file, [s for s, w in file.pending.items() if w.complete], file.size)
+
+    def on_flush_end(self, r: trace.Record) -> None:
+        number, sequences, size = self.flushing.pop(r.sequence, (r.file, [], 0))
+        if r.result < 0:
+            return
+        file = self.file(number)
+        file.size_durable = max(file.size_durable, size)
+        for sequence in sequences:
+            write = file.pending.pop(sequence, None)
+            if write is not None:
+                put(file.durable, write.position, write.data)
+
+    def on_allocate(self, r: trace.Record) -> None:
+        file = self.file(r.file)
+        file.size = max(file.size, r.position + r.bytes)
+
+    def on_truncate(self, r: trace.Record) -> None:
+        self.file(r.file).size = r.bytes
+
+    def on_punch(self, r: trace.Record) -> None:
+        # A hole may be there at once: what it swallows is gone in any image from here on, or still there.
+        self.file(r.file).punched.append((r.position, r.bytes))
+
+    def on_rename(self, r: trace.Record) -> None:
+        old, new = r.name.split("\0")
+        self.names[new] = self.names.pop(old)
+
+    def on_unlink(self, r: trace.Record) -> None:
+        self.names.pop(r.name, None)
+
+    def on_sync_directory_begin(self, r: trace.Record) -> None:
+        self.directory_flush[r.sequence] = dict(self.names)
+
+    def on_sync_directory_end(self, r: trace.Record) -> None:
+        names = self.directory_flush.pop(r.sequence, None)
+        if names is not None and r.result >= 0:
+            self.names_durable = names
+            for number in names.values():
+                self.file(number).size_durable = max(self.file(number).size_durable, self.file(number).size)
+
+    def on_mark(self, r: trace.Record) -> None:
+        self.marks.append(json.loads(r.data))
+
+    # -- the cut
+
+    def contents(self, number: int, rng: random.Random) -> bytes:
+        file = self.file(number)
+        size = file.size if rng.random() < 0.7 else max(file.size_durable, min(file.size, len(file.durable)))
+        data = bytearray(file.durable)
+        if len(data) < size:
+            data.extend(bytes(size - len(data)))
+        pending = list(file.pending.values())
+        rng.shuffle(pending)
+        how = rng.random()
+        for write in pending:
+            choice = rng.random()
+            if how < 0.15 or (how > 0.3 and choice < 0.3):
+                continue                            # nothing of it
+            if how < 0.3 or choice < 0.55:
+                put(data, write.position, write.data)
+                continue
+            sector = rng.choice(SECTORS)
+            for at in range(0, len(write.data), sector):
+                if rng.random() < 0.5:
+                    put(data, write.position + at, write.data[at:at + sector])
+        for position, count in file.punched:
+            if rng.random() < 0.5:
+                end = min(position + count, len(data))
+                if end > position:
+                    data[position:end] = bytes(end - position)
+        return bytes(data[:size] if size < len(data) else data)
+
+    def image(self, target: Path, mapped: dict[str, bytes], rng: random.Random) -> None:
+        """Writes one possible directory into `target` (which is empty)."""
+        names = dict(self.names_durable)
+        for name, number in self.names.items():
+            if self.names_durable.get(name) != number and rng.random() < 0.5:
+                names[name] = number
+        for name in list(names):
+            if name not in self.names and rng.random() < 0.5:
+                del names[name]                     # its removal had reached the disk
+        for name, number in names.items():
+            if name not in MAPPED:
+                (target / name).write_bytes(self.contents(number, rng))
+        for name in MAPPED:
+            held = mapped.get(name)
+            if held is not None and name in self.names:
+                data = arbitrary(held, rng)
+                if data is not None:
+                    (target / name).write_bytes(data)
+
+
+def put(data: bytearray, position: int, new: bytes) -> None:
+    if len(data) < position:
+        data.extend(bytes(position - len(data)))
+    data[position:position + len(new)] = new
+
+
+def arbitrary(held: bytes, rng: random.Random) -> bytes | None:
+    """Any contents of a mapped file after a power cut."""
+    choice = rng.random()
+    if choice < 0.2:
+        return None
+    if choice < 0.4:
+        return bytes(len(held))
+    if choice < 0.5:
+        return held
+    data = bytearray(held)
+    for at in range(0, len(data), 4096):
+        what = rng.random()
+        if what < 0.4:
+            data[at:at + 4096] = bytes(4096)
+        elif what < 0.45:
+            data[at:at + 4096] = rng.randbytes(4096)
+    return bytes(data)
+
+
+def states(records: list[trace.Record], mapped: dict[str, bytes], seed: int, count: int,
+           target: Path) -> Iterator[tuple[int, int, list[list[object]]]]:
+    """`count` crash states, each written into target/N: (number N, records done, the oracle's marks until then)."""
+    rng = random.Random(seed)
+    cuts = sorted(rng.randrange(1, len(records) + 1) for _ in range(count))
+    disk, done = Disk(), 0
+    for number, cut in enumerate(cuts):
+        while done < cut:
+            disk.apply(records[done])
+            done += 1
+        directory = target / str(number)
+        directory.mkdir()
+        disk.image(directory, mapped, random.Random(seed * 1_000_003 + number))
+        yield number, cut, list(disk.marks)

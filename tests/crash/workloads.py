@@ -1,0 +1,147 @@
+"""Small workloads whose every device operation is traced; marks tell in the same trace what was promised, and when.
+
+Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECTORY TRACE SEED BACKEND. Marks (JSON lists):
+  ["begin", topic, first, count]   an append or batch is about to be made
+  ["durable", topic, end]          a sync (or an append under SyncEach) has returned: all below `end` is durable
+  ["cursor", topic, value]         a commit is about to be made
+  ["cursor durable", topic, value] ... and a sync has returned since
+"""
+import json
+import os
+import random
+import struct
+import sys
+from collections.abc import Callable
+
+import walrus
+from walrus import FsyncSchedule
+
+MAGIC, MARK = 0x52545257, 16
+NAMES = ("a", "b", "long-topic-name-" * 6)
+
+
+def payload(topic: int, offset: int) -> bytes:
+    seed = (offset * 2654435761 + topic * 40503 + 12345) & 0xFFFFFFFF
+    length = 9000 if seed % 61 == 0 else seed % 401
+    head = struct.pack("<IQ", topic, offset)
+    return (head * (length // len(head) + 1))[:length]
+
+
+class Teller:
+    """Writes marks into the trace: one write each, so they stand in one order with the device's operations."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
+
+    def __call__(self, *what: object) -> None:
+        data = json.dumps(what).encode()
+        os.write(self.fd, struct.pack("<IIIIQQQ", MAGIC, MARK, 0, 0, 0, len(data), 0) + data)
+
+
+class Load:
+    """A log with small files, so that every roll happens; and what the workloads do to it."""
+
+    def __init__(self, directory: str, trace: str, seed: int, backend: str, schedule: object,
+                 retention: str | None) -> None:
+        self.rng, self.tell, self.directory = random.Random(seed), Teller(trace), directory
+        self.each = schedule is FsyncSchedule.SyncEach
+        self.options = {"fsync_schedule": schedule, "backend": backend, "staging_bytes": 1 << 20,
+                        "log_file_bytes": 1 << 18, "journal_file_bytes": 1 << 17, "chunk_bytes_max": 1 << 14,
+                        "retention": retention, "timeout": 30}
+        self.open()
+
+    def open(self) -> None:
+        self.log = walrus.open(self.directory, **self.options)
+        self.topics = [self.log.topic(name) for name in NAMES]
+        self.ends = [topic.end_offset for topic in self.topics]
+
+    def append(self, i: int, count: int = 1) -> None:
+        first = self.ends[i]
+        self.tell("begin", i, first, count)
+        if count == 1:
+            self.topics[i].append(payload(i, first))
+        else:
+            self.topics[i].append_batch([payload(i, first + k) for k in range(count)])
+        self.ends[i] += count
+        if self.each:
+            self.tell("durable", i, self.ends[i])
+
+    def commit(self, i: int, value: int) -> None:
+        self.tell("cursor", i, value)
+        self.topics[i].cursor("c").commit(value)
+
+    def sync(self) -> None:
+        ends, values = list(self.ends), [topic.cursor("c").committed for topic in self.topics]
+        self.log.sync()
+        for i, end in enumerate(ends):
+            self.tell("durable", i, end)
+            self.tell("cursor durable", i, values[i])
+
+    def reopen(self) -> None:
+        self.log.close()
+        for i, end in enumerate(self.ends):
+            self.tell("durable", i, end)
+        self.open()
+
+
+def appends(load: Load) -> None:
+    """Appends and batches, a sync now and then; several log files are filled."""
+    for step in range(260):
+        i = load.rng.randrange(len(NAMES))
+        load.append(i, load.rng.choice((1, 1, 1, 2, 7, 60)))
+        if step % 9 == 0:
+            load.sync()
+
+
+def cursors(load: Load) -> None:
+    for step in range(160):
+        i = load.rng.randrange(len(NAMES))
+        load.append(i, load.rng.choice((1, 3)))
+        load.commit(i, load.rng.randint(0, load.ends[i]))
+        if step % 7 == 0:
+            load.sync()
+
+
+def recycling(load: Load) -> None:
+    """Consumed entries go, files are used again."""
+    for step in range(300):
+        i = load.rng.randrange(2)
+        load.append(i, 20)
+        if step % 5 == 0:
+            for k in range(len(NAMES)):
+                load.commit(k, load.ends[k])
+            load.sync()
+            load.log.reclaim()
+
+
+def large(load: Load) -> None:
+    """Frames larger than a chunk, beside small ones."""
+    for step in range(40):
+        load.append(step % 3, load.rng.choice((1, 150, 300)))
+        load.append((step + 1) % 3)
+        if step % 4 == 0:
+            load.sync()
+
+
+def reopened(load: Load) -> None:
+    for step in range(60):
+        load.append(step % 3, load.rng.choice((1, 2, 40)))
+        if step % 10 == 9:
+            load.reopen()
+        elif step % 4 == 0:
+            load.sync()
+
+
+WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, recycling, large, reopened)}
+SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20),
+             "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
+
+
+def main(name: str, directory: str, trace: str, seed: str, backend: str) -> None:
+    load = Load(directory, trace, int(seed), backend, SCHEDULES[name], retention="consumed" if name == "recycling" else None)
+    WORKLOADS[name](load)
+    os._exit(0)                                     # no clean close: the last state of staging is what a kill leaves
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,35 @@
+from collections.abc import Iterable
+
+from typing_extensions import Buffer
+
+from ._core import LogHandle
+
+class TopicHandle:
+    """A named sequence of entries. Use ``log.topic(name)``."""
+
+    def __init__(self, log: LogHandle, name: str) -> None: ...
+    @property
+    def log(self) -> LogHandle: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def end_offset(self) -> int: ...
+    @property
+    def oldest_offset(self) -> int: ...
+    @property
+    def durable_offset(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    def append(self, data: Buffer, timeout: float | None = None) -> int: ...
+    def append_batch(
+        self,
+        entries: Iterable[Buffer] | None = None,
+        timeout: float | None = None,
+        *,
+        data: Buffer | None = None,
+        lengths: Buffer | Iterable[int] | None = None,
+    ) -> int: ...
+
+def append_batches(
+    log: LogHandle, pairs: list[tuple[TopicHandle, Iterable[Buffer]]], timeout: float | None = None
+) -> list[int]: ...
