@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# The installed package is what is tested, never the source tree beside it.
+export PYTHONSAFEPATH := 1
 SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
 
 .PHONY: build demo test test-ways lint types debug crash nightly bench wheel clean

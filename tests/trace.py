@@ -5,8 +5,8 @@ from collections import namedtuple
 
 MAGIC = 0x52545257
 HEADER = struct.Struct("<IIIIQQQ")
-OPS = (None, "OPEN_LOG", "CREATE", "OPEN", "WRITE_BEGIN", "WRITE_END", "FLUSH_BEGIN", "FLUSH_END", "ALLOCATE", "TRUNCATE", "PUNCH",
-       "RENAME", "UNLINK", "SYNC_DIRECTORY_BEGIN", "SYNC_DIRECTORY_END", "MAP", "MARK")
+OPS = (None, "OPEN_LOG", "CREATE", "OPEN", "WRITE_BEGIN", "WRITE_END", "FLUSH_BEGIN", "FLUSH_END", "ALLOCATE", "TRUNCATE",
+       "PUNCH", "RENAME", "UNLINK", "SYNC_DIRECTORY_BEGIN", "SYNC_DIRECTORY_END", "MAP", "MARK")
 MARK = OPS.index("MARK")
 
 # `result` is that of an ..._END record (0 or a negative errno), else 0; `data` is b"" but for WRITE_BEGIN and MARK.

@@ -1,11 +1,12 @@
 """Adopt: the chunks that an earlier open left in the staging file, taken over where they are.
 
-Invariants. The file counts only if its head validates and names the log and the nonce of the snapshot; a slot counts if it is USED, its
-generation is even and its checksum is right; then frames prove themselves: they are walked from data_start on, dense, of no older epoch
-than the slot's, to where they stop validating. Nothing in the file is changed before the new snapshot is flushed.
+Invariants. The file counts only if its head validates and names the log and the nonce of the snapshot; a slot counts
+if it is USED, its generation is even and its checksum is right; then frames prove themselves: they are walked from
+data_start on, dense, of no older epoch than the slot's, to where they stop validating. Nothing in the file is changed
+before the new snapshot is flushed.
 
-In the boot that wrote it, what a slot calls published must be there, for the page cache outlives a killed process: what is missing
-then is damage, and claimed.
+In the boot that wrote it, what a slot calls published must be there, for the page cache outlives a killed process:
+what is missing then is damage, and claimed.
 
 Threads: opening alone. No GIL.
 """
@@ -13,14 +14,15 @@ from walrus._append cimport chunk_enqueue
 from walrus._checksum cimport crc32c
 from walrus._device cimport FILE_BUFFERED, device_read, file_close, file_open
 from walrus._extent cimport BLOCK_BYTES, GROUP_KIND_PIECE, GROUP_KIND_RUN, GroupHeader
-from walrus._findings cimport SOURCE_STAGING, findings_add, findings_claim, findings_topic, refuse
-from walrus._frame cimport FRAME_HEADER_BYTES, FRAME_KIND_PIECE, FrameView, frame_peek, frame_read, frame_search, frame_seed
-from walrus._libc cimport (ENOENT, ENOMEM, free, int64_t, memcmp, memset, posix_memalign, uint16_t, walrus_store32,
+from walrus._findings cimport SOURCE_STAGING, findings_add, findings_claim, findings_topic, frame_version, refuse
+from walrus._frame cimport (FRAME_HEADER_BYTES, FRAME_KIND_PIECE, FrameView, frame_peek, frame_read, frame_search,
+                            frame_seed)
+from walrus._libc cimport (ENOENT, ENOMEM, free, int64_t, memcmp, memset, posix_memalign, uint16_t, uint32_t,
                            walrus_store64)
 from walrus._log_state cimport LOG_TOO_NEW
 from walrus._staging cimport (CHUNK_BYTES_MIN, CHUNK_CLASSES, CHUNK_GROUPS, CHUNK_SEALED, REGION_BYTES, SLOT_USED,
-                              STAGING_MAGIC, STAGING_VERSION, Chunk, ChunkSlot, StagingHead, chunk_adopt, chunk_data_start,
-                              chunk_give_back, class_bytes, name_position, slot_crc)
+                              STAGING_MAGIC, STAGING_VERSION, ChunkSlot, StagingHead, chunk_adopt,
+                              chunk_data_start, chunk_give_back, class_bytes, name_position, slot_crc)
 
 
 # ---------------------------------------------------------------------------------------------------------- the head
@@ -32,7 +34,7 @@ cdef int head_judge(Log *log, const StagingHead *head, uint64_t file_bytes, cons
     if head.magic != STAGING_MAGIC or head.crc != crc32c(0, <const uint8_t *>head + 4, sizeof(StagingHead) - 4):
         return STAGING_FOREIGN
     if head.version > STAGING_VERSION:
-        return refuse(log, LOG_TOO_NEW, b"a staging file of a newer version", b"staging", <int>head.version)
+        return refuse(log, LOG_TOO_NEW, b"a staging file", b"staging", <int>head.version)
     if memcmp(head.log_id, log.catalog.log_id, 16) or memcmp(head.nonce, nonce, 16):
         return STAGING_FOREIGN
     if (area == 0 or area % REGION_BYTES or head.chunks_position % BLOCK_BYTES or head.bytes > file_bytes
@@ -110,7 +112,8 @@ cdef void found_extend(Walk *walk, const FrameView *view) noexcept nogil:
         walk.found.claim = view.durable
 
 
-cdef int frame_take(Findings *findings, Walk *walk, uint64_t topic_id, Chunk *chunk, const FrameView *view) noexcept nogil:
+cdef int frame_take(Findings *findings, Walk *walk, uint64_t topic_id, Chunk *chunk,
+                    const FrameView *view) noexcept nogil:
     """A valid frame at walk.at. 1; 0: a chunk holds no more groups than that; -ENOMEM."""
     cdef bint goes_on = (walk.running and view.kind != FRAME_KIND_PIECE and view.first == walk.expected
                          and view.epoch >= walk.found.group.epoch)
@@ -152,7 +155,8 @@ cdef int frames_walk(Findings *findings, Chunk *chunk) noexcept nogil:
     while walk.at + FRAME_HEADER_BYTES <= chunk.bytes:
         result = frame_read(chunk.base + walk.at, chunk.bytes - walk.at, seed, &view)
         if result < 0:
-            return refuse(findings.log, LOG_TOO_NEW, b"a frame of a newer version", b"staging", 0)
+            return refuse(findings.log, LOG_TOO_NEW, b"a frame", b"staging",
+                          <int>frame_version(chunk.base + walk.at))
         if (result == 1 and view.epoch >= slot.epoch and view.first >= walk.expected and view.first <= end_max
                 and (view.first == walk.expected or (findings.same_boot and walk.at < slot.used))):
             result = frame_take(findings, &walk, slot.topic_id, chunk, &view)
@@ -209,7 +213,8 @@ cdef int adopt_slots(Findings *findings) noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------------------- adopting
 
-cdef uint64_t run_payload(const uint8_t *frames, uint64_t bytes, uint64_t first, uint64_t end, uint64_t *position) noexcept nogil:
+cdef uint64_t run_payload(const uint8_t *frames, uint64_t bytes, uint64_t first, uint64_t end,
+                          uint64_t *position) noexcept nogil:
     cdef FrameView view
     cdef uint64_t at = 0, payload = 0
     while at < bytes and frame_peek(frames + at, bytes - at, &view) == 1 and view.first + view.count <= end:

@@ -19,7 +19,7 @@ from walrus._libc cimport (EAGAIN, WALRUS_DEBUG, int64_t, uint16_t, memcpy, mems
 from walrus._log_state cimport (LOG_DAMAGED, LOG_FULL, LOG_INTERRUPTED, LOG_TIMEOUT, LOG_TOO_LARGE,
                                 LOG_WOULD_BLOCK, log_check)
 from walrus._rules cimport RULE_ONE_FRAME, rule_broken
-from walrus._staging cimport (CHUNK_GROUPS, CHUNK_SEALED, chunk_bind, chunk_data_start, chunk_take,
+from walrus._staging cimport (CHUNK_GROUPS, CHUNK_SEALED, REGION_BYTES, chunk_bind, chunk_data_start, chunk_take,
                               class_bytes)
 from walrus._topics cimport places_forget_stamp
 
@@ -62,10 +62,11 @@ cdef void topic_seal(Log *log, Topic *topic) noexcept nogil:
 cdef void class_adapt(Log *log, Topic *topic, uint64_t now) noexcept nogil:
     """Chunks grow with the topic's rate, and shrink with it."""
     cdef uint64_t took = now - topic.chunk_time_ns if now > topic.chunk_time_ns else 0
+    cdef uint64_t half = <uint64_t>log.staging.regions * REGION_BYTES // 2
     if topic.chunk_time_ns == 0:
         pass
-    elif took < GROW_WITHIN_NS:
-        topic.chunk_class += 2
+    elif took < GROW_WITHIN_NS and log.staging.free_bytes + log.outstanding_bytes > half:
+        topic.chunk_class += 2                      # while open chunks hold less than half of the staging
     elif took > SHRINK_AFTER_NS and topic.chunk_class > 0:
         topic.chunk_class -= 1
     if topic.chunk_class > <int>log.options.chunk_class_max:

@@ -153,7 +153,7 @@ cdef uint64_t serialise(Catalog *catalog, TopicTable *topics, LogFiles *files, J
     memcpy(catalog.writer.head.staging_nonce, catalog.staging_nonce, 16)
     memcpy(catalog.writer.head.boot_id, catalog.boot_id, 16)
     catalog.writer.head.epoch = catalog.epoch
-    catalog.writer.head.stamp = walrus_add64(catalog.stamp_word, 1)     # no two snapshots are equally new
+    catalog.writer.head.stamp = walrus_add64(catalog.stamp_word, 1)     # its own: of two snapshots the later one is the newer
     catalog.writer.head.next_topic = catalog.next_topic
     catalog.writer.head.next_cursor = catalog.next_cursor
     catalog.writer.head.next_file = files.next_counter

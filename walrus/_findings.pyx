@@ -1,25 +1,32 @@
 """Findings: what opening has read of frames, wherever they lay, before it is decided what counts.
 
-Invariants. Only frames whose own checksum is right are entered; headers are believed only for where to look. A run in here is dense
-and its epochs do not fall. A bad frame costs itself alone: the walk goes on at the next one that validates.
+Invariants. Only frames whose own checksum is right are entered; headers are believed only for where to look. A run in
+here is dense and its epochs do not fall. A bad frame costs itself alone: the walk goes on at the next one that
+validates.
 
-A topic that no catalog knows is entered by the name beside its frames, if its id is not of an epoch before the snapshot's: that
-snapshot held every topic there was, so an older id was cut by an earlier recovery, and what was cut never comes back.
+A topic that no catalog knows is entered by the name beside its frames, if its id is not of an epoch before the
+snapshot's: that snapshot held every topic there was, so an older id was cut by an earlier recovery, and what was cut
+never comes back.
 
 Threads: opening alone. No GIL.
 """
 from walrus._extent cimport GROUP_KIND_PIECE, GROUP_KIND_RUN, MAX_TOPIC_NAME_BYTES
-from walrus._frame cimport FRAME_KIND_PIECE, FrameView, frame_read, frame_search, frame_seed
+from walrus._frame cimport FRAME_KIND_PIECE, FrameHeader, FrameView, frame_read, frame_search, frame_seed
 from walrus._libc cimport ENOMEM, free, memset, realloc
 from walrus._log_state cimport LOG_NO_MEMORY, LOG_TOO_NEW
 from walrus._topics cimport topic_by_id, topic_by_name, topic_enter
+from libc.stdio cimport snprintf
 from libc.string cimport strncpy
 
 
 cdef int refuse(Log *log, int result, const char *what, const char *file, int code) noexcept nogil:
     log.failure.code = code
-    strncpy(log.failure.what, what, sizeof(log.failure.what) - 1)
+    if result == LOG_TOO_NEW:
+        snprintf(log.failure.what, sizeof(log.failure.what), b"%s of version %d", what, code)
+    else:
+        strncpy(log.failure.what, what, sizeof(log.failure.what) - 1)
     strncpy(log.failure.file, file, sizeof(log.failure.file) - 1)
+    log.failure.set = 1
     log.failure.told = 1
     return result
 
@@ -59,11 +66,16 @@ cdef int findings_claim(Findings *findings, uint64_t topic_id, uint32_t epoch, u
     return findings_add(findings, &found)
 
 
+cdef uint32_t frame_version(const uint8_t *at) noexcept nogil:
+    return (<const FrameHeader *>at).word >> 28
+
+
 cdef int piece_found(Findings *findings, const uint8_t *frames, Found *found, uint32_t seed) noexcept nogil:
     cdef GroupHeader *group = &found.group
     cdef FrameView view
     cdef int result = frame_read(frames, group.bytes, seed, &view)
     if result < 0:
+        findings.version_met = frame_version(frames)
         return LOG_TOO_NEW
     if (result == 0 or view.kind != FRAME_KIND_PIECE or view.first != group.first or view.stamp != group.stamp
             or view.number != group.piece or view.pieces != group.pieces or view.count != group.count
@@ -109,6 +121,7 @@ cdef int runs_found(Findings *findings, const uint8_t *frames, Found *whole, uin
     while at < bytes:
         result = frame_read(frames + at, bytes - at, seed, &view)
         if result < 0:
+            findings.version_met = frame_version(frames + at)
             return LOG_TOO_NEW
         if (result == 1 and view.kind != FRAME_KIND_PIECE and view.first + view.count <= last
                 and (view.first == expected and view.epoch >= run.group.epoch if running else view.first >= expected)):
@@ -151,7 +164,7 @@ cdef int findings_group(Findings *findings, const uint8_t *frames, const GroupHe
     else:
         return 0
     if result == LOG_TOO_NEW:
-        return refuse(findings.log, LOG_TOO_NEW, b"a frame of a newer version", file.file.name, 0)
+        return refuse(findings.log, LOG_TOO_NEW, b"a frame", file.file.name, <int>findings.version_met)
     return result
 
 

@@ -1,11 +1,12 @@
 """Merge: of all frames that were found, each topic's longest run without a hole.
 
-Rules kept here: open_prefix (from the low watermark; of frames at the same offset the newest epoch's), epoch_list (a group ends where a
-newer epoch of its topic begins), claim_capped (what a frame says was durable counts only up to there). Of equal ones extents are taken
-before staging, staging before the journal: the frames in a chunk become extents, and the journal is free.
+Rules kept here: open_prefix (from the low watermark; of frames at the same offset the newest epoch's), epoch_list (a
+group ends where a newer epoch of its topic begins), claim_capped (what a frame says was durable counts only up to
+there). Of equal ones extents are taken before staging, staging before the journal: the frames in a chunk become
+extents, and the journal is free.
 
-Below the highest claim nothing may be missing: a hole there is a damaged range of the topic, the run goes on behind it, and the topic
-takes no appends. Above it the first hole is the end.
+Below the highest claim nothing may be missing: a hole there is a damaged range of the topic, the run goes on behind
+it, and the topic takes no appends. Above it the first hole is the end.
 
 Threads: opening alone. No GIL.
 """
@@ -327,7 +328,8 @@ cdef uint64_t journal_least_use(const Log *log) noexcept nogil:
     return least
 
 
-cdef int topic_enter_chosen(Findings *findings, Topic *topic, Found *found, uint64_t count, uint64_t use) noexcept nogil:
+cdef int topic_enter_chosen(Findings *findings, Topic *topic, Found *found, uint64_t count,
+                            uint64_t use) noexcept nogil:
     cdef Log *log = findings.log
     cdef Chunk *last = NULL
     cdef uint64_t i, at = topic.low

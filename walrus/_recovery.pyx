@@ -1,23 +1,25 @@
 """Recovery: what opening reads, what it makes of it, and the one thing it writes.
 
-Rules kept here: epoch_new (a new epoch, above all that was seen), epoch_list (after an unclean stop it is entered, with the recovered
-end, into the list of every topic), epoch_durable (the snapshot that holds it is flushed before anything else is written or used).
-open_waits is the lock's business; open_flushes, open_prefix and open_clamps are kept in _reopen_files, _merge and _reopen_control.
+Rules kept here: epoch_new (a new epoch, above all that was seen), epoch_list (after an unclean stop it is entered,
+with the recovered end, into the list of every topic), epoch_durable (the snapshot that holds it is flushed before
+anything else is written or used). open_waits is the lock's business; open_flushes, open_prefix and open_clamps are
+kept in _reopen_files, _merge and _reopen_control.
 
-A crash anywhere in here leaves a directory that opens the same way again: files are only made or lengthened before the snapshot, and
-what the new nonce of a staging file voids held nothing that counts. A log that is being made has its first snapshot as the last
-thing written; until then the directory counts as empty.
+A crash anywhere in here leaves a directory that opens the same way again: files are only made or lengthened before
+the snapshot, and what the new nonce of a staging file voids held nothing that counts. A log that is being made has
+its first snapshot as the last thing written; until then the directory counts as empty.
 
 Threads: opening alone. No GIL.
 """
-from walrus._adopt cimport STAGING_FOREIGN, STAGING_NONE, STAGING_OURS, adopt_settle, adopt_slots, staging_look
+from walrus._adopt cimport STAGING_NONE, STAGING_OURS, adopt_settle, adopt_slots, staging_look
 from walrus._catalog cimport catalog_slots_open, catalog_snapshot
 from walrus._device cimport DeviceFile, device_read, file_close, file_open
 from walrus._extent cimport BLOCK_BYTES
 from walrus._findings cimport Findings, findings_free, refuse
 from walrus._journal cimport JOURNAL_FILE_BYTES, JOURNAL_FILES, JOURNAL_FILES_MAX, journal_name, journal_open
-from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, free, int64_t, memcmp, memcpy, memset, posix_memalign, uint8_t, uint32_t,
-                           uint64_t, walrus_monotonic_ns, walrus_store64)
+from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, free, int64_t, memcmp, memcpy, memset, posix_memalign, uint8_t,
+                           uint32_t,
+                           uint64_t, walrus_monotonic_ns)
 from walrus._log_state cimport LOG_CORRUPT, LOG_NO_MEMORY, LOG_TOO_NEW
 from walrus._merge cimport merge_decide, merge_enter
 from walrus._reopen_control cimport reopen_control, reopen_cursors, reopen_sharing
@@ -59,7 +61,7 @@ cdef int slot_read(Log *log, DeviceFile *file, Slots *slots, int i) noexcept nog
     if not slots.blank[i]:
         slots.valid[i] = snapshot_check(slots.memory[i], <uint64_t>got)
     if slots.valid[i] < 0:
-        return refuse(log, LOG_TOO_NEW, b"a catalog of a newer version", file.name,
+        return refuse(log, LOG_TOO_NEW, b"a catalog", file.name,
                       <int>(<const SnapshotHead *>slots.memory[i]).version)
     return 0
 
@@ -80,9 +82,9 @@ cdef int slots_read(Log *log, const Survey *survey, Slots *slots, int *chosen) n
     for i in range(2):
         if result >= 0:
             result = slot_read(log, &log.catalog.slot[i], slots, i)
-        if result >= 0 and slots.valid[i] == 1:
-            if chosen[0] < 0 or newer(<const SnapshotHead *>slots.memory[i], <const SnapshotHead *>slots.memory[chosen[0]]):
-                chosen[0] = i
+        if result >= 0 and slots.valid[i] == 1 and (chosen[0] < 0 or newer(
+                <const SnapshotHead *>slots.memory[i], <const SnapshotHead *>slots.memory[chosen[0]])):
+            chosen[0] = i
     return result if result < 0 else 0
 
 
@@ -146,7 +148,8 @@ cdef int staging_fresh(Log *log) noexcept nogil:
     cdef uint8_t names[32]
     memcpy(names, log.catalog.log_id, 16)
     memcpy(names + 16, log.catalog.staging_nonce, 16)
-    return staging_open(&log.staging, &log.device, area_wanted(log), names, log.catalog.boot_id, log.catalog.epoch, True)
+    return staging_open(&log.staging, &log.device, area_wanted(log), names, log.catalog.boot_id, log.catalog.epoch,
+                        True)
 
 
 cdef int snapshot_flush(Log *log) noexcept nogil:
@@ -230,7 +233,7 @@ cdef int merge(Findings *findings, Window *window) noexcept nogil:
     cdef Topic *topic
     cdef uint64_t i
     cdef int result = merge_decide(findings, False)
-    if result == 1:                                 # something promised is missing: look behind the gaps, then take it as it is
+    if result == 1:                                 # something promised is missing: look behind the gaps, then accept
         result = reopen_beyond(findings, window)
         if result >= 0:
             result = restore_changes(findings)
@@ -278,7 +281,8 @@ cdef int read_all(Findings *findings, Window *window, const Survey *survey, cons
     return result
 
 
-cdef int reopen(Log *log, Findings *findings, Window *window, const Survey *survey, const SnapshotHead *head) noexcept nogil:
+cdef int reopen(Log *log, Findings *findings, Window *window, const Survey *survey,
+                const SnapshotHead *head) noexcept nogil:
     cdef int staging = STAGING_NONE
     cdef int result = read_all(findings, window, survey, head, &staging)
     if result >= 0:
@@ -323,7 +327,7 @@ cdef int recover_with(Log *log, Findings *findings, Window *window, Survey *surv
     if result < 0:
         return result
     if not new:
-        return refuse(log, LOG_CORRUPT, b"no snapshot that validates in", b"catalog.0 and catalog.1", 0)
+        return refuse(log, LOG_CORRUPT, b"no snapshot validates", b"catalog.0 and catalog.1", 0)
     return make_log(log, findings)
 
 

@@ -1,19 +1,22 @@
-"""Reopening the control table: cursors' slot pairs of an earlier open, what its writer told other processes, and what they see from now on.
+"""Reopening the control table: cursors' slot pairs of an earlier open, what its writer told other processes, and what
+they see from now on.
 
-Rules kept here: one_counter (of snapshot, journal and slot pair the highest stamp wins), open_clamps (a cursor beyond the recovered end is
-set back to it, under a new stamp, in the snapshot of this very open).
+Rules kept here: one_counter (of snapshot, journal and slot pair the highest stamp wins), open_clamps (a cursor beyond
+the recovered end is set back to it, under a new stamp, in the snapshot of this very open).
 
-A control file of this boot, or one that was closed cleanly, is to be trusted: a cursor whose slot is damaged or missing there is damaged,
-for nobody knows where it stood. After a power cut the newest of snapshot and journal counts. In the boot that wrote it the table's
-ends are promises: the pages of staging are there too.
+A control file of this boot, or one that was closed cleanly, is to be trusted: a cursor whose slot is damaged or
+missing there is damaged, for nobody knows where it stood. After a power cut the newest of snapshot and journal
+counts. In the boot that wrote it the table's ends are promises: the pages of staging are there too.
 
 Threads: opening alone. No GIL.
 """
-from walrus._control cimport (CONTROL_TOPICS_MAX, ControlCursor, ControlHead, ControlTopic, control_begin, control_cursor,
+from walrus._control cimport (CONTROL_TOPICS_MAX, ControlCursor, ControlHead, ControlTopic, control_begin,
+                              control_cursor,
                               control_load, control_open, control_store, control_topic)
 from walrus._cursors cimport cursors_adopt
 from walrus._findings cimport findings_claim
-from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, memcmp, memset, uint8_t, uint32_t, uint64_t, walrus_load64, walrus_store32,
+from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, memcmp, memset, uint8_t, uint32_t, uint64_t, walrus_load64,
+                           walrus_store32,
                            walrus_store64)
 from walrus._log_state cimport Log
 from walrus._rules cimport RULE_OPEN_CLAMPS, rule_broken
@@ -26,7 +29,7 @@ cdef enum:
 
 
 cdef int claims_take(Findings *findings) noexcept nogil:
-    """What a killed writer had published was in staging at the least: an end that staging could not hold is not believed."""
+    """What a killed writer had published was in staging at least; an end that could not fit there is not believed."""
     cdef Log *log = findings.log
     cdef const ControlHead *head = log.control.head
     cdef const ControlTopic *slot
@@ -74,7 +77,8 @@ cdef int reopen_control(Findings *findings, const SnapshotHead *head) noexcept n
         result = cursors_adopt(&log.topics, &log.catalog, log.control.trusted)
         stamp = walrus_load64(&log.control.head.stamp)
         # It has no checksum: one that is further off than two opens is not believed.
-        if stamp > findings.stamp_seen and (stamp >> STAMP_EPOCH_BITS) <= (findings.snapshot_stamp >> STAMP_EPOCH_BITS) + 2:
+        if (stamp > findings.stamp_seen
+                and (stamp >> STAMP_EPOCH_BITS) <= (findings.snapshot_stamp >> STAMP_EPOCH_BITS) + 2):
             findings.stamp_seen = stamp
         if log.control.head.epoch > findings.epoch_seen:
             findings.epoch_seen = log.control.head.epoch
@@ -117,7 +121,8 @@ cdef int cursor_share(Log *log, Cursor *cursor) noexcept nogil:
     if not cursor.durable_once or cursor.damaged:
         return 0                                    # no slot that would make a lost value look like a good one
     if slot == NULL:
-        slot = control_cursor(&log.control, cursor.id, cursor.topic.id, cursor.kind, cursor.name, cursor.name_bytes, &code)
+        slot = control_cursor(&log.control, cursor.id, cursor.topic.id, cursor.kind, cursor.name, cursor.name_bytes,
+                              &code)
         if slot == NULL:
             return code
         cursor.control = <uint8_t *>slot

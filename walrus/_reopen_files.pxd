@@ -1,4 +1,5 @@
-"""Reopening files: log files and journal files of an earlier open, read and put into the state in which writing goes on.
+"""Reopening files: log files and journal files of an earlier open, read and put into the state in which writing goes
+on.
 
 Layer: the log. Opening alone; one thread.
 """
@@ -9,7 +10,8 @@ from walrus._snapshot_format cimport SnapshotFile, SnapshotHead
 from walrus._survey cimport Survey
 
 # The journal, flushed, then read: changes and frames to the findings. 0 or a negative code.
-cdef int reopen_journal(Findings *findings, Window *window, const Survey *survey, const SnapshotHead *head) noexcept nogil
+cdef int reopen_journal(Findings *findings, Window *window, const Survey *survey,
+                        const SnapshotHead *head) noexcept nogil
 # The log files: tables of those listed (`rows`), the others flushed and scanned. 0 or a negative code.
 cdef int reopen_log_files(Findings *findings, Window *window, const Survey *survey, const SnapshotFile *rows,
                           uint32_t count) noexcept nogil

@@ -1,16 +1,18 @@
-"""Reopening files: log files and journal files of an earlier open, read and put into the state in which writing goes on.
+"""Reopening files: log files and journal files of an earlier open, read and put into the state in which writing goes
+on.
 
-Rules kept here: open_flushes (a file is flushed before what is read in it is taken for durable), journal_adopted (no journal file that
-was read is ready to be overwritten). A file is listed if a row of the snapshot names it with the number in its head; its table is read
-then, not its extents. Nothing is deleted but files that never got as far as a head.
+Rules kept here: open_flushes (a file is flushed before what is read in it is taken for durable), journal_adopted (no
+journal file that was read is ready to be overwritten). A file is listed if a row of the snapshot names it with the
+number in its head; its table is read then, not its extents. Nothing is deleted but files that never got as far as a
+head.
 
 Threads: opening alone. No GIL.
 """
-from walrus._device cimport (FILE_MAP, device_flush, device_read, device_unlink, file_allocate, file_open)
+from walrus._device cimport (FILE_MAP, device_flush, device_unlink, file_allocate, file_open)
 from walrus._extent cimport BLOCK_BYTES, EXTENT_KIND_LOG, ExtentHeader, extent_check
 from walrus._findings cimport refuse
 from walrus._journal cimport JOURNAL_FILES_MAX, journal_close, journal_open
-from walrus._libc cimport (ENOENT, ENOMEM, EIO, WALRUS_DEBUG, int64_t, memset, uint8_t, uint64_t)
+from walrus._libc cimport (ENOENT, ENOMEM, WALRUS_DEBUG, memset, uint8_t, uint64_t)
 from walrus._log_state cimport LOG_CORRUPT, LOG_FOREIGN, LOG_TOO_NEW, Log
 from walrus._logfile_format cimport LogFileHead, logfile_head_read, table_bytes
 from walrus._logfiles cimport (LOGFILE_CURRENT, LOGFILE_FULL, LOGFILE_LISTED, LOGFILE_SPARE, LOG_FILE_BYTES_MAX,
@@ -20,7 +22,7 @@ from walrus._scan cimport scan_journal_file, scan_log_file, scan_table, window_a
 from walrus._survey cimport all_zero
 
 cdef enum:
-    JOURNAL_FILE_BYTES_MAX = 1073741824
+    JOURNAL_FILE_BYTES_MAX_BITS = 32
     FILE_COUNTER_MASK = 0xFFFFFFFF
 
 
@@ -37,8 +39,8 @@ cdef int journal_files_open(Log *log, const Survey *survey, const SnapshotHead *
     cdef uint32_t i, wanted
     cdef int result
     if (head.journal_files == 0 or head.journal_files > JOURNAL_FILES_MAX or head.journal_file_bytes % BLOCK_BYTES
-            or head.journal_file_bytes == 0 or head.journal_file_bytes > JOURNAL_FILE_BYTES_MAX):
-        return refuse(log, LOG_CORRUPT, b"sizes of the journal in", b"catalog", 0)
+            or head.journal_file_bytes == 0 or head.journal_file_bytes > <uint64_t>1 << JOURNAL_FILE_BYTES_MAX_BITS):
+        return refuse(log, LOG_CORRUPT, b"sizes of the journal", b"catalog.0 and catalog.1", 0)
     wanted = (<uint32_t>1 << head.journal_files) - 1
     result = journal_open(&log.journal, &log.device, head.journal_files, head.journal_file_bytes, False)
     if result == -ENOENT and (survey.journals & wanted) != wanted:
@@ -50,7 +52,8 @@ cdef int journal_files_open(Log *log, const Survey *survey, const SnapshotHead *
     return result if result < 0 else 0
 
 
-cdef int reopen_journal(Findings *findings, Window *window, const Survey *survey, const SnapshotHead *head) noexcept nogil:
+cdef int reopen_journal(Findings *findings, Window *window, const Survey *survey,
+                        const SnapshotHead *head) noexcept nogil:
     cdef Log *log = findings.log
     cdef LogFile *file
     cdef uint32_t i
@@ -196,9 +199,9 @@ cdef int log_file_reopen(Findings *findings, Window *window, LogFile *file, cons
         valid = logfile_head_read(block, log.catalog.log_id, &head)
         blank = all_zero(block, BLOCK_BYTES)
     if valid == -2:
-        return refuse(log, LOG_FOREIGN, b"a file of another log", file.file.name, 0)
+        return refuse(log, LOG_FOREIGN, b"its head names another one", file.file.name, 0)
     if valid == -1:
-        return refuse(log, LOG_TOO_NEW, b"a log file of a newer version", file.file.name, <int>head.version)
+        return refuse(log, LOG_TOO_NEW, b"a log file", file.file.name, <int>head.version)
     file.number = head.number
     if row != NULL and (valid != 1 or head.number == row.number):
         return list_reopen(findings, window, file, row)

@@ -1,7 +1,8 @@
 """Restore: topics, cursors, watermarks and epoch lists from the snapshot and from the changes behind it.
 
-Rule kept here: one_counter (what the snapshot's stamp covers is not applied again; the rest in the order of the stamps, the highest
-wins). topic.durable holds the least end that the snapshot promises, until the merge has found the end.
+Rule kept here: one_counter (what the snapshot's stamp covers is not applied again; the rest in the order of the
+stamps, the highest wins). topic.durable holds the least end that the snapshot promises, until the merge has found the
+end.
 
 Threads: opening alone. No GIL.
 """
@@ -66,7 +67,8 @@ cdef int topic_restore(Log *log, const SnapshotTopic *row, const EpochEntry *epo
         memcpy(topic.epochs, epochs, row.epochs * sizeof(EpochEntry))
         topic.epoch_count = row.epochs
     for i in range(row.ranges):
-        if ranges[i].end > row.low and ranges[i].end > ranges[i].first and range_add(topic, ranges[i].first, ranges[i].end):
+        if (ranges[i].end > row.low and ranges[i].end > ranges[i].first
+                and range_add(topic, ranges[i].first, ranges[i].end) < 0):
             return LOG_NO_MEMORY
     topic.refuses = topic.range_count > 0 and not row.accepted
     return 0

@@ -1,7 +1,7 @@
 """Ring: one io_uring, its transfers, its sleep.
 
-Set-up asks for the newest flags first and goes back, on EINVAL, to what older kernels know: 6.1 SINGLE_ISSUER | DEFER_TASKRUN, 6.0
-SINGLE_ISSUER | COOP_TASKRUN, 5.19 COOP_TASKRUN, 5.6 none. Less is not enough: READ and WRITE are of 5.6. The debug build's fault
+Set-up asks for the newest flags first and goes back, on EINVAL, to what older kernels know: 6.1 SINGLE_ISSUER | DEFER_TASKRUN,
+6.0 SINGLE_ISSUER | COOP_TASKRUN, 5.19 COOP_TASKRUN, 5.6 none. Less is not enough: READ and WRITE are of 5.6. The debug build's fault
 `ring:1:EINVAL` forces each step.
 
 Invariants:

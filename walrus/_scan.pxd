@@ -1,8 +1,9 @@
-"""Scan: reading log files and journal files from their beginning to the first gap, and beyond it where damage is suspected.
+"""Scan: reading log files and journal files from their beginning to the first gap, and beyond it where damage is
+suspected.
 
 Layer: the log. Opening alone; one thread.
 """
-from walrus._libc cimport uint8_t, uint32_t, uint64_t
+from walrus._libc cimport uint8_t, uint64_t
 from walrus._device cimport Device, DeviceFile
 from walrus._findings cimport Findings
 from walrus._logfiles cimport LogFile
@@ -16,18 +17,21 @@ ctypedef struct Window:             # a piece of a file in memory
     uint64_t begin                  # position in the file of memory[0]
     uint64_t bytes                  # of the file that are in memory
 
-cdef void window_begin(Window *window, Device *device, DeviceFile *file) noexcept nogil    # keeps the memory of an earlier file
+# Keeps the memory of an earlier file.
+cdef void window_begin(Window *window, Device *device, DeviceFile *file) noexcept nogil
 cdef void window_free(Window *window) noexcept nogil
-# `bytes` from `position` (a multiple of BLOCK_BYTES) on, reading `ahead` bytes where it has to read; NULL: not there, or not to be
-# read (*code: 0 or a negative errno).
-cdef const uint8_t *window_at(Window *window, uint64_t position, uint64_t bytes, uint64_t ahead, int *code) noexcept nogil
+# `bytes` from `position` (a multiple of BLOCK_BYTES) on, reading `ahead` bytes where it has to read; NULL: not there,
+# or not to be read (*code: 0 or a negative errno).
+cdef const uint8_t *window_at(Window *window, uint64_t position, uint64_t bytes, uint64_t ahead,
+                              int *code) noexcept nogil
 
-# From file.end (a log file's first extent, to begin with) on: frames to the findings, groups to the file's table; file.end is where
-# the first gap is. `beyond`: probes each block behind gaps too; *damaged tells that something was found there, or that
-# something could not be read. 0, -ENOMEM, LOG_TOO_NEW, LOG_NO_MEMORY.
+# From file.end (a log file's first extent, to begin with) on: frames to the findings, groups to the file's table;
+# file.end is where the first gap is. `beyond`: probes each block behind gaps too; *damaged tells that something was
+# found there, or that something could not be read. 0, -ENOMEM, LOG_TOO_NEW, LOG_NO_MEMORY.
 cdef int scan_log_file(Findings *findings, Window *window, LogFile *file, bint beyond, bint *damaged) noexcept nogil
 # The table of a listed file instead of its extents. 1; 0: it does not validate; negative as above.
 cdef int scan_table(Findings *findings, Window *window, LogFile *file, const SnapshotFile *row) noexcept nogil
-# A journal file from file.end on: its use number, frames, changes; `sequence` and `last_stamp` are raised to what is seen.
+# A journal file from file.end on: its use number, frames, changes; `sequence` and `last_stamp` are raised to what is
+# seen.
 cdef int scan_journal_file(Findings *findings, Window *window, LogFile *file, bint beyond, uint64_t *sequence,
                            uint64_t *last_stamp) noexcept nogil

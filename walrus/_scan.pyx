@@ -1,23 +1,27 @@
-"""Scan: reading log files and journal files from their beginning to the first gap, and beyond it where damage is suspected.
+"""Scan: reading log files and journal files from their beginning to the first gap, and beyond it where damage is
+suspected.
 
-What is read was flushed before (open_flushes: the caller's business), so what validates here is durable. An extent counts by its
-header, each frame in it by its own checksum; the first place where no header validates is the gap, and writing goes on there. Behind a
-gap only headers of the same number validate: what an earlier use of the file left never does.
+What is read was flushed before (open_flushes: the caller's business), so what validates here is durable. An extent
+counts by its header, each frame in it by its own checksum; the first place where no header validates is the gap, and
+writing goes on there. Behind a gap only headers of the same number validate: what an earlier use of the file left
+never does.
 
-Frames of which all is below the low watermark are dead: an extent of nothing else is stepped over unread. All sizes were
-checked against the file's (extent_check, table_check) before they are used; memory is bounded by the largest extent.
+Frames of which all is below the low watermark are dead: an extent of nothing else is stepped over unread. All sizes
+were checked against the file's (extent_check, table_check) before they are used; memory is bounded by the largest
+extent.
 
 Threads: opening alone. No GIL.
 """
 from walrus._changes cimport Change, change_read
 from walrus._checksum cimport crc32c
 from walrus._device cimport device_read
-from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_JOURNAL, EXTENT_KIND_LOG, ExtentHeader, GroupHeader, extent_changes,
+from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_JOURNAL, EXTENT_KIND_LOG, ExtentHeader, GroupHeader,
+                             extent_changes,
                              extent_check, extent_group, extent_name)
 from walrus._findings cimport (SOURCE_EXTENT, SOURCE_JOURNAL, Found, findings_add, findings_group, findings_topic,
                                refuse)
-from walrus._libc cimport ENOMEM, free, int64_t, memcpy, memset, posix_memalign, realloc
-from walrus._log_state cimport LOG_TOO_NEW, Log
+from walrus._libc cimport ENOMEM, free, int64_t, memcpy, memset, posix_memalign, realloc, uint32_t
+from walrus._log_state cimport LOG_TOO_NEW
 from walrus._logfile_format cimport TableHead, table_check
 from walrus._logfiles cimport logfile_note
 from walrus._topics cimport Topic, topic_by_id
@@ -55,7 +59,8 @@ cdef int window_grow(Window *window, uint64_t bytes) noexcept nogil:
     return 0
 
 
-cdef const uint8_t *window_at(Window *window, uint64_t position, uint64_t bytes, uint64_t ahead, int *code) noexcept nogil:
+cdef const uint8_t *window_at(Window *window, uint64_t position, uint64_t bytes, uint64_t ahead,
+                              int *code) noexcept nogil:
     cdef uint64_t wanted = (bytes + BLOCK_BYTES - 1) & ~<uint64_t>(BLOCK_BYTES - 1)
     cdef int64_t got
     code[0] = 0
@@ -80,7 +85,7 @@ cdef const uint8_t *window_at(Window *window, uint64_t position, uint64_t bytes,
 
 cdef const uint8_t *header_at(Findings *findings, Window *window, uint64_t position, uint64_t number, int kind,
                               uint64_t ahead, int *code) noexcept nogil:
-    """The extent's or record's header there, all of it in memory; NULL: none that validates. Number 0: whatever it says."""
+    """The header there, all of it in memory; NULL: none that validates. Number 0: whatever it says."""
     cdef const uint8_t *log_id = findings.log.catalog.log_id
     cdef const uint8_t *at = window_at(window, position, BLOCK_BYTES, ahead, code)
     cdef uint64_t room = window.file.size - position if position < window.file.size else <uint64_t>0
@@ -96,7 +101,7 @@ cdef const uint8_t *header_at(Findings *findings, Window *window, uint64_t posit
             return NULL
         result = extent_check(at, (<const ExtentHeader *>at).header_bytes, room, log_id, number, position, kind)
     if result < 0:
-        code[0] = refuse(findings.log, LOG_TOO_NEW, b"an extent of a newer version", window.file.name,
+        code[0] = refuse(findings.log, LOG_TOO_NEW, b"an extent", window.file.name,
                          (<const ExtentHeader *>at).version)
         return NULL
     return at if result == 1 else NULL
@@ -126,7 +131,8 @@ cdef int note_found(Findings *findings, LogFile *file, uint64_t since) noexcept 
     return 0
 
 
-cdef int scan_groups(Findings *findings, const uint8_t *at, LogFile *file, uint64_t position, uint32_t source) noexcept nogil:
+cdef int scan_groups(Findings *findings, const uint8_t *at, LogFile *file, uint64_t position,
+                     uint32_t source) noexcept nogil:
     """Every group of the extent at `at`, all of which is in memory. 0 or a negative code."""
     cdef const ExtentHeader *header = <const ExtentHeader *>at
     cdef const uint8_t *name = extent_name(at, 0)
@@ -205,7 +211,7 @@ cdef int scan_table(Findings *findings, Window *window, LogFile *file, const Sna
         return 0
     result = table_check(at, row.table_bytes, findings.log.catalog.log_id, row.number, row.table_position)
     if result < 0:
-        return refuse(findings.log, LOG_TOO_NEW, b"a table of a newer version", file.file.name,
+        return refuse(findings.log, LOG_TOO_NEW, b"a table", file.file.name,
                       (<const TableHead *>at).version)
     if result == 0:
         return 0

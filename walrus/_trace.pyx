@@ -10,10 +10,10 @@ name or number or `short`, and `always` for it and all later ones.
 
 Threads: any; the table of faults has a lock. Process-wide, as the environment is; only in debug builds.
 """
-from walrus._libc cimport (EACCES, EAGAIN, EBUSY, EDQUOT, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP,
-                           EPERM, EROFS, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY, WALRUS_DEBUG, abort, getenv, getpid, iovec, int64_t, memcpy, open, strlen,
-                           strncmp, strtol, uint32_t, uint64_t, walrus_add64, walrus_file_size,
-                           walrus_lock, walrus_max64, walrus_unlock, writev)
+from walrus._libc cimport (EACCES, EAGAIN, EBUSY, EDQUOT, EFBIG, EINTR, EINVAL, EIO, EMFILE, ENOMEM, ENOSPC, ENOSYS,
+                           EOPNOTSUPP, EPERM, EROFS, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY, WALRUS_DEBUG, abort, getenv,
+                           getpid, iovec, int64_t, memcpy, open, strlen, strncmp, strtol, uint32_t, uint64_t, walrus_add64,
+                           walrus_file_size, walrus_lock, walrus_max64, walrus_unlock, writev)
 
 cdef enum:
     FAULTS_MAX = 32
@@ -251,14 +251,16 @@ cdef void faults_of_environment() noexcept nogil:
 
 
 cdef int fault_take(int kind) noexcept nogil:
+    cdef Fault *fault
     cdef int i, code = 0
     if seam.fault_count == 0:
         return 0
     walrus_lock(&seam.lock)
     seam.counts[kind] += 1
     for i in range(seam.fault_count):
-        if seam.faults[i].kind == kind and (seam.faults[i].nth == seam.counts[kind] or seam.faults[i].always and seam.faults[i].nth < seam.counts[kind]):
-            code = seam.faults[i].code
+        fault = &seam.faults[i]
+        if fault.kind == kind and (fault.nth == seam.counts[kind] or fault.always and fault.nth < seam.counts[kind]):
+            code = fault.code
             break
     walrus_unlock(&seam.lock)
     return code

@@ -54,16 +54,18 @@ def run(path: str, seed: int, schedule: str, backend: str, consistency: str, out
                 tell("done", i, first, count)
             elif what < 0.85:
                 batch = cursors[i].read_batch(max_entries=rng.choice((1, 10, 300)))
-                for entry in batch:
-                    assert entry.data == payload(i, entry.offset), (i, entry.offset)
+                for offset, data in zip(batch.offsets, batch, strict=True):
+                    assert data == payload(i, offset), (i, offset)
                 value = cursors[i].position
                 tell("commit", i, value)
                 cursors[i].commit()
                 tell("committed", i, value)
             elif what < 0.95:
-                entry = log.walrus_read_next(TOPICS[i])
-                if entry is not None:
-                    tell("consumed", i, entry.offset)
+                stands = end - log.get_topic_entry_count(TOPICS[i])
+                data = log.read_next(TOPICS[i], True)
+                if data is not None:
+                    assert data == payload(i, stands), (i, stands)
+                    tell("consumed", i, stands)
             else:
                 log.sync()
 

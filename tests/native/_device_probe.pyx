@@ -253,7 +253,11 @@ cdef extern from *:
     """
     typedef volatile uint64_t volatile_word;
     #include <time.h>
-    static double walrus_probe_now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec * 1e-9; }
+    static double walrus_probe_now(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return t.tv_sec + t.tv_nsec * 1e-9;
+    }
     """
     ctypedef uint64_t volatile_word
     double walrus_probe_now() nogil

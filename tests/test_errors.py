@@ -1,0 +1,231 @@
+"""Errors: what is raised, with what in it, and that nothing has changed afterwards."""
+import errno
+import os
+import pickle
+import signal
+import threading
+import time
+
+import pytest
+
+import walrus
+from walrus import FsyncSchedule, errors
+
+ALL = [getattr(errors, name) for name in errors.__all__]
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_every_error_is_a_walrus_error_and_part_of_the_package(kind):
+    assert issubclass(kind, walrus.WalrusError)
+    assert getattr(walrus, kind.__name__) is kind
+
+
+def test_errors_are_what_python_users_catch():
+    assert issubclass(walrus.EntryTooLargeError, ValueError)
+    assert issubclass(walrus.OffsetOutOfRange, LookupError)
+    assert issubclass(walrus.StorageFullError, OSError)
+    assert issubclass(walrus.LogFailedError, OSError)
+    assert issubclass(walrus.WaitTimeoutError, TimeoutError)
+
+
+@pytest.mark.parametrize("error", [
+    walrus.CorruptionError("text", topic="t", offset=5, path="/p", next_offset=6, file="f", position=7),
+    walrus.LockedError("text", path="/p", pid=5),
+    walrus.OffsetOutOfRange("text", topic="t", offset=5, oldest=6, end=7),
+    walrus.StorageFullError(errno.ENOSPC, "text", "/p", topic="t", path="/p"),
+], ids=lambda error: type(error).__name__)
+def test_errors_cross_processes(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+def test_an_os_error_carries_errno_and_file():
+    error = walrus.StorageFullError(errno.ENOSPC, "text", "/p", path="/p")
+    assert (error.errno, error.filename, error.path) == (errno.ENOSPC, "/p", "/p")
+
+
+@pytest.mark.storage
+class TestMessages:
+    """What, where, and what to do."""
+
+    def test_out_of_range(self, log):
+        log.topic("orders").append(b"x")
+        with pytest.raises(walrus.OffsetOutOfRange) as caught:
+            log.topic("orders").read(7)
+        for part in ("7", "'orders'", log.path, "beyond the end, 1"):
+            assert part in str(caught.value)
+
+    def test_a_str_is_told_to_encode(self, log):
+        with pytest.raises(TypeError, match="encode"):
+            log.topic("t").append("text")
+
+    def test_closed(self, log):
+        log.close()
+        with pytest.raises(walrus.ClosedError, match="open it again") as caught:
+            log.sync()
+        assert caught.value.path == log.path
+
+    def test_locked(self, log):
+        with pytest.raises(walrus.LockedError, match="one writer") as caught:
+            walrus.open(log.path)
+        assert caught.value.pid == os.getpid()
+        assert caught.value.path == log.path
+
+    @pytest.mark.parametrize("name", ["", "x" * 1025, "\ud800", "é" * 513], ids=["empty", "long", "surrogate", "long in bytes"])
+    def test_a_topic_s_name_out_of_its_limits(self, log, name):
+        with pytest.raises(ValueError, match="1024|surrogate"):
+            log.topic(name)
+        with pytest.raises(ValueError, match="1024|surrogate"):
+            log.topic("t").cursor(name)
+        assert log.topics() == []
+
+    @pytest.mark.parametrize("name", [5, b"bytes", None], ids=repr)
+    def test_a_topic_s_name_that_is_no_str(self, log, name):
+        with pytest.raises(TypeError):
+            log.topic(name)
+        with pytest.raises(TypeError):
+            log.append_batch({name: [b"x"]})
+
+    @pytest.mark.parametrize("name", ["a/b", "a_b", "..", "\0", " ", "\U0001f40b", "x" * 1024, "é" * 512, "a\nb"], ids=ascii)
+    def test_topics_may_be_called_anything_else(self, open_log, name):
+        log = open_log()
+        log.topic(name).append(name.encode())
+        log.topic("other").append(b"x")
+        log.close()
+        log = open_log()
+        assert log.topics() == [name, "other"]
+        assert [entry.data for entry in log.topic(name).read()] == [name.encode()]
+
+
+@pytest.mark.storage
+def test_a_path_that_is_no_directory(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError) as caught:
+        walrus.open(tmp_path / "file")
+    assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
+    with pytest.raises(ValueError, match="NUL"):
+        walrus.open("a\0b")
+    with pytest.raises(ValueError):
+        walrus.open("")
+
+
+def test_a_log_is_not_made_by_calling_its_class():
+    with pytest.raises(TypeError, match=r"walrus\.open"):
+        walrus.Log()
+    with pytest.raises(TypeError, match=r"walrus\.open"):
+        walrus.Walrus()
+
+
+@pytest.mark.storage
+def test_ctrl_c_interrupts_a_thread_that_follows(log):
+    topic = log.topic("t")
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(topic.cursor("c").follow())
+    topic.append(b"still here")
+    assert topic.cursor("c").read_next().data == b"still here"
+
+
+@pytest.mark.storage
+def test_hostile_objects_cannot_lie_about_their_size(log):
+    class Bytes(bytes):
+        def __len__(self):
+            return 1 << 40
+
+    class List(list):
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            return iter([b"a", b"b"])
+
+    topic = log.topic("t")
+    topic.append(Bytes(b"x"))
+    topic.append_batch(List([b"not seen"]))
+    topic.append_batch([Bytes(b"y"), bytearray(b"z")])
+    assert [entry.data for entry in topic.read()] == [b"x", b"a", b"b", b"y", b"z"]
+
+
+@pytest.mark.storage
+def test_a_buffer_that_closes_the_log_while_it_is_looked_at_does_no_harm(log):
+    def entries():
+        yield b"a"
+        log.close()
+        yield b"b"
+
+    topic = log.topic("t")
+    with pytest.raises(walrus.ClosedError):
+        topic.append_batch(entries())
+
+
+@pytest.mark.storage
+def test_a_buffer_that_changes_while_it_is_appended_is_stored_as_some_state_of_it(log):
+    data, stop = bytearray(1 << 20), threading.Event()
+
+    def change():
+        while not stop.is_set():
+            data[:] = os.urandom(1) * len(data)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    topic = log.topic("t")
+    for _ in range(20):
+        topic.append(data)
+    stop.set()
+    thread.join()
+    assert sum(1 for _ in topic.read()) == 20           # every checksum is right
+    with pytest.raises(BufferError):
+        with memoryview(data):
+            data.append(1)
+
+
+@pytest.mark.storage
+def test_an_append_times_out_when_there_is_no_room(open_log):
+    """The staging is smaller than the entry, and the disk may be as fast as it likes: 0 seconds are over at once, or it is stored."""
+    topic = open_log(staging_bytes=1 << 20).topic("t")
+    stored = 0
+    for _ in range(200):
+        try:
+            topic.append(bytes(1 << 19), timeout=0)
+        except walrus.WaitTimeoutError as error:
+            assert error.topic == "t"
+            assert "nothing was appended" in str(error)
+        else:
+            stored += 1
+    assert topic.end_offset == stored
+    assert topic.append(b"after", timeout=10) == stored
+    assert [len(entry.data) for entry in topic.read()] == [1 << 19] * stored + [5]
+
+
+@pytest.mark.storage
+def test_the_outcome_of_an_interrupted_flush_is_said_to_be_unknown(open_log, monkeypatch):
+    """SyncEach: an alarm that raises comes at any instant; whatever is acknowledged is there, and an interrupt names its offset."""
+    topic = open_log(fsync_schedule=FsyncSchedule.SyncEach).topic("t")
+
+    class Alarm(Exception):
+        pass
+
+    def raise_it(number, frame):
+        raise Alarm
+
+    old = signal.signal(signal.SIGALRM, raise_it)
+    acknowledged, unknown = 0, 0
+    try:
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                topic.append(b"x")
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                acknowledged += 1
+            except Alarm as alarm:
+                unknown += 1
+                for note in getattr(alarm, "__notes__", ()):
+                    assert "unknown" in note
+                    assert "'t'" in note
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert acknowledged <= topic.end_offset <= acknowledged + unknown

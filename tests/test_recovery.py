@@ -1,0 +1,399 @@
+"""Recovery: what a killed process leaves, and what damage leaves, is opened again: nothing promised is lost without an error."""
+import os
+import shutil
+import signal
+import struct
+from pathlib import Path
+
+import pytest
+
+import walrus
+from tests.native.reference import crc32c, patched
+from walrus import FsyncSchedule
+
+BLOCK = 4096
+OPTIONS = {"staging_bytes": 4 << 20, "log_file_bytes": 4 << 20, "fsync_schedule": FsyncSchedule.NoFsync, "timeout": 10}
+
+
+def opened(path, **options):
+    return walrus.open(path, **{**OPTIONS, **options})
+
+
+def payload(topic, offset, length=200):
+    return f"{topic} {offset} ".encode().ljust(length, b".")
+
+
+def append(log, name, count, length=200):
+    topic = log.topic(name)
+    for offset in range(topic.end_offset, topic.end_offset + count):
+        topic.append(payload(name, offset, length))
+
+
+def killed(path, work, **options):
+    """Runs work(log) in a child that is killed as soon as it returns, without a close."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            log = opened(path, **options)
+            work(log)
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(pid, 0)[1]), "the child failed before it was killed"
+
+
+def assert_whole(log, name, count, length=200):
+    topic = log.topic(name)
+    assert topic.end_offset == count
+    assert [entry.data for entry in topic.read()] == [payload(name, offset, length) for offset in range(count)]
+
+
+def readable(topic):
+    """Offsets that can be read, and what could not."""
+    offsets, errors, at = [], [], topic.oldest_offset
+    while at < topic.end_offset:
+        try:
+            for entry in topic.read(at):
+                offsets.append(entry.offset)
+                at = entry.offset + 1
+        except walrus.CorruptionError as error:
+            errors.append(error)
+            at = error.next_offset
+    return offsets, errors
+
+
+def flip(path, position):
+    with open(path, "r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def newest_slot(path):
+    """The catalog's slots, newest first: (path, flags, stamp)."""
+    rows = []
+    for name in ("catalog.0", "catalog.1"):
+        head = (path / name).read_bytes()[:160]
+        rows.append((struct.unpack_from("<QQ", head, 72), path / name, struct.unpack_from("<I", head, 12)[0]))
+    return sorted(rows, reverse=True)
+
+
+# ------------------------------------------------------------------------------------------------------ after SIGKILL
+
+@pytest.mark.parametrize("schedule", [FsyncSchedule.NoFsync, FsyncSchedule.SyncEach, FsyncSchedule.Milliseconds(5)])
+def test_appends_that_returned_survive_sigkill(tmp_path, schedule):
+    total = 0
+    for count in (1, 40, 3000, 0, 7):
+        killed(tmp_path, lambda log, n=count: [append(log, name, n) for name in "ab"], fsync_schedule=schedule)
+        total += count
+    with opened(tmp_path) as log:
+        assert log.recovery.unclean
+        for name in "ab":
+            assert_whole(log, name, total)
+
+
+def test_a_topic_that_only_staging_knows_comes_back_with_its_name(tmp_path):
+    killed(tmp_path, lambda log: append(log, "täglich/1", 3))
+    with opened(tmp_path) as log:
+        assert log.topics() == ["täglich/1"]
+        assert_whole(log, "täglich/1", 3)
+
+
+def test_an_entry_larger_than_a_chunk_survives_sigkill(tmp_path):
+    def work(log):
+        append(log, "t", 2)
+        append(log, "t", 1, 3_000_000)
+        append(log, "t", 2)
+
+    killed(tmp_path, work)
+    killed(tmp_path, lambda log: append(log, "t", 1))
+    with opened(tmp_path) as log:
+        assert [len(entry.data) for entry in log.topic("t").read()] == [200, 200, 3_000_000, 200, 200, 200]
+
+
+def test_a_batch_larger_than_a_chunk_survives_sigkill(tmp_path):
+    batch = [payload("t", offset, 2000) for offset in range(2000)]
+    killed(tmp_path, lambda log: log.topic("t").append_batch(batch))
+    with opened(tmp_path) as log:
+        assert [entry.data for entry in log.topic("t").read()] == batch
+
+
+def test_committed_cursors_survive_sigkill(tmp_path):
+    def work(log):
+        append(log, "t", 20)
+        cursor = log.topic("t").cursor("c")
+        cursor.read_batch(max_bytes=1 << 20, max_entries=7)
+        cursor.commit()
+
+    killed(tmp_path, work)
+    with opened(tmp_path) as log:
+        assert log.topic("t").cursor("c").position == 7
+    with opened(tmp_path) as log:
+        assert not log.recovery.unclean
+        assert log.topic("t").cursor("c").position == 7
+
+
+def test_a_clean_close_leaves_nothing_to_recover(tmp_path):
+    for _ in range(3):
+        with opened(tmp_path) as log:
+            append(log, "t", 100)
+    with opened(tmp_path) as log:
+        assert not log.recovery.unclean
+        assert log.recovery.chunks_adopted == 0
+        assert log.topic("t").durable_offset == 300
+        assert_whole(log, "t", 300)
+
+
+def test_opening_again_without_a_change_stays_clean(tmp_path):
+    opened(tmp_path).close()
+    for _ in range(3):
+        with opened(tmp_path) as log:
+            assert not log.recovery.unclean
+
+
+def test_payload_bytes_of_a_topic_are_the_same_after_recovery(tmp_path):
+    def work(log):
+        append(log, "t", 5000)
+        log.sync()
+        append(log, "t", 11)
+
+    killed(tmp_path, work)
+    with opened(tmp_path) as log:
+        assert log.topic("t").size_bytes == 5011 * 200
+
+
+def test_full_files_are_listed_and_not_scanned(tmp_path):
+    with opened(tmp_path) as log:
+        append(log, "t", 10_000, 2000)
+    with opened(tmp_path) as log:
+        assert log.recovery.files_listed >= 3
+        assert log.recovery.files_scanned <= 2
+        assert_whole(log, "t", 10_000, 2000)
+
+
+def test_recovery_that_is_killed_is_repeated(tmp_path):
+    killed(tmp_path, lambda log: append(log, "t", 500))
+    for _ in range(5):
+        killed(tmp_path, lambda log: None)
+    with opened(tmp_path) as log:
+        assert_whole(log, "t", 500)
+
+
+def test_another_size_of_staging_counts_from_the_next_clean_open(tmp_path):
+    killed(tmp_path, lambda log: append(log, "t", 5))
+    with opened(tmp_path, staging_bytes=8 << 20) as log:
+        assert log.stats().staging_bytes < 8 << 20
+        assert_whole(log, "t", 5)
+    with opened(tmp_path, staging_bytes=8 << 20) as log:
+        assert log.stats().staging_bytes >= 8 << 20
+        assert_whole(log, "t", 5)
+
+
+# --------------------------------------------------------------------------------------------- a log that is being made
+
+def test_a_log_whose_making_was_cut_short_opens_as_new(tmp_path):
+    opened(tmp_path).close()
+    for name in ("catalog.0", "catalog.1"):
+        (tmp_path / name).write_bytes(bytes(16 * BLOCK))
+    for name in ("staging", "control"):
+        (tmp_path / name).unlink()
+    with opened(tmp_path) as log:
+        assert log.recovery.created
+        append(log, "t", 3)
+    with opened(tmp_path) as log:
+        assert_whole(log, "t", 3)
+
+
+def test_a_young_log_without_catalog_is_not_taken_for_a_new_one(tmp_path):
+    killed(tmp_path, lambda log: append(log, "t", 3))
+    for name in ("catalog.0", "catalog.1"):
+        (tmp_path / name).write_bytes(bytes(16 * BLOCK))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name.startswith(("log-", "staging"))}
+    with pytest.raises(walrus.CorruptionError, match="catalog"):
+        opened(tmp_path)
+    assert all((tmp_path / name).read_bytes() == data for name, data in before.items())
+
+
+# ------------------------------------------------------------------------------------------------------------- damage
+
+def filled(path, count=3000):
+    """A log with durable entries of two topics in one log file that is not full."""
+    with opened(path) as log:
+        for begin in range(0, count, count // 10):
+            append(log, "t", count // 10)
+            append(log, "u", count // 10)
+            log.sync()
+            assert begin < log.topic("t").end_offset
+
+
+def place_of(path, data):
+    for file in sorted(path.glob("log-*")):
+        at = file.read_bytes().find(data)
+        if at >= 0:
+            return file, at
+    raise AssertionError("not in a log file")
+
+
+def test_a_damaged_entry_costs_itself_and_the_topic_refuses_appends(tmp_path):
+    filled(tmp_path)
+    file, at = place_of(tmp_path, payload("t", 1234))
+    flip(file, at + 50)
+    with opened(tmp_path) as log:
+        topic = log.topic("t")
+        assert log.recovery.ranges_damaged == 1
+        assert topic.end_offset == 3000
+        offsets, errors = readable(topic)
+        assert offsets == [offset for offset in range(3000) if offset != 1234]
+        assert [(error.offset, error.next_offset) for error in errors] == [(1234, 1235)]
+        with pytest.raises(walrus.CorruptionError):
+            topic.append(b"no")
+        append(log, "u", 1)
+        assert_whole(log, "u", 3001)
+    with opened(tmp_path) as log:
+        with pytest.raises(walrus.CorruptionError):
+            log.topic("t").append(b"no")
+        assert readable(log.topic("t"))[0] == [offset for offset in range(3000) if offset != 1234]
+
+
+def test_a_damaged_extent_header_is_looked_behind(tmp_path):
+    filled(tmp_path)
+    file = tmp_path / "log-00000001"
+    flip(file, BLOCK + 20)
+    with opened(tmp_path) as log:
+        topic = log.topic("t")
+        assert topic.end_offset == 3000
+        offsets, errors = readable(topic)
+        assert errors and offsets and offsets[-1] == 2999
+        assert log.topic("u").end_offset == 3000
+
+
+def test_a_damaged_table_is_made_up_for_by_a_scan(tmp_path):
+    with opened(tmp_path) as log:
+        append(log, "t", 10_000, 2000)
+    data = (tmp_path / "log-00000001").read_bytes()
+    flip(tmp_path / "log-00000001", data.rfind(b"WRFT") + 100)
+    with opened(tmp_path) as log:
+        assert log.recovery.ranges_damaged == 0
+        assert_whole(log, "t", 10_000, 2000)
+
+
+def test_a_damaged_head_of_a_log_file_loses_nothing(tmp_path):
+    filled(tmp_path)
+    flip(tmp_path / "log-00000001", 17)
+    # Its log id is in the damaged part: it may be told as foreign, but never as empty.
+    try:
+        with opened(tmp_path) as log:
+            assert_whole(log, "t", 3000)
+    except walrus.WalrusError as error:
+        assert "log-00000001" in str(error)
+
+
+def test_a_missing_log_file_is_damage_and_not_a_short_log(tmp_path):
+    with opened(tmp_path) as log:
+        append(log, "t", 10_000, 2000)
+    (tmp_path / "log-00000002").unlink()
+    with opened(tmp_path) as log:
+        topic = log.topic("t")
+        assert topic.end_offset == 10_000
+        offsets, errors = readable(topic)
+        assert errors and offsets[0] == 0 and offsets[-1] == 9999
+
+
+def test_staging_that_vanished_in_the_same_boot_is_told(tmp_path):
+    def work(log):
+        append(log, "t", 10)
+        log.sync()
+        append(log, "t", 10)
+
+    killed(tmp_path, work)
+    (tmp_path / "staging").unlink()
+    with opened(tmp_path) as log:
+        topic = log.topic("t")
+        assert topic.end_offset == 20
+        offsets, errors = readable(topic)
+        assert offsets == list(range(10)) and errors
+        with pytest.raises(walrus.CorruptionError):
+            topic.append(b"no")
+
+
+def test_a_damaged_frame_in_staging_costs_itself(tmp_path):
+    killed(tmp_path, lambda log: append(log, "t", 10))
+    data = (tmp_path / "staging").read_bytes()
+    flip(tmp_path / "staging", data.find(payload("t", 4)) + 20)
+    with opened(tmp_path) as log:
+        offsets, errors = readable(log.topic("t"))
+        assert offsets == [0, 1, 2, 3, 5, 6, 7, 8, 9] and len(errors) == 1
+
+
+def test_a_torn_newest_snapshot_gives_way_to_the_older(tmp_path):
+    filled(tmp_path)
+    flip(newest_slot(tmp_path)[0][1], 100)
+    with opened(tmp_path) as log:
+        assert log.recovery.older_catalog and log.recovery.unclean
+        assert_whole(log, "t", 3000)
+
+
+def test_without_any_snapshot_nothing_is_touched(tmp_path):
+    filled(tmp_path)
+    for name in ("catalog.0", "catalog.1"):
+        flip(tmp_path / name, 100)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name != "lock"}
+    with pytest.raises(walrus.CorruptionError, match="catalog"):
+        opened(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.name != "lock"} == before
+
+
+def test_a_foreign_log_file_is_named(tmp_path):
+    filled(tmp_path / "a")
+    filled(tmp_path / "b")
+    shutil.copy(tmp_path / "b" / "log-00000001", tmp_path / "a" / "log-00000009")
+    with pytest.raises(walrus.WalrusError, match="log-00000009"):
+        opened(tmp_path / "a")
+
+
+def test_a_newer_catalog_is_refused_with_its_version(tmp_path):
+    filled(tmp_path, 10)
+    slot = newest_slot(tmp_path)[0][1]
+    data = slot.read_bytes()
+    size = struct.unpack_from("<Q", data, 16)[0]
+    data = patched(data, 8, "I", 7)
+    slot.write_bytes(struct.pack("<I", crc32c(data[4:size])) + data[4:])
+    with pytest.raises(walrus.VersionError, match="7"):
+        opened(tmp_path)
+
+
+def test_truncated_files_never_crash_and_never_shorten_silently(tmp_path):
+    filled(tmp_path / "whole", 300)
+    for name in sorted(file.name for file in (tmp_path / "whole").iterdir() if file.name != "lock"):
+        size = (tmp_path / "whole" / name).stat().st_size
+        for keep in (0, 100, BLOCK, size // 2 & -BLOCK, size - 1):
+            copy = tmp_path / f"{name}-{keep}"
+            shutil.copytree(tmp_path / "whole", copy)
+            os.truncate(copy / name, keep)
+            told_or_whole(copy)
+            shutil.rmtree(copy)
+
+
+def told_or_whole(path: Path):
+    try:
+        with opened(path) as log:
+            for name in "tu":
+                topic = log.topic(name)
+                offsets, errors = readable(topic)
+                assert errors or offsets == list(range(300)), f"{path}: {len(offsets)} of 300, and nothing was said"
+    except walrus.WalrusError as error:
+        assert str(path) in str(error) or error.path
+
+
+@pytest.mark.parametrize("name", ["catalog.0", "catalog.1", "journal-0", "staging", "control", "log-00000001"])
+def test_flipped_bits_never_crash_and_never_shorten_silently(tmp_path, name):
+    filled(tmp_path / "whole", 300)
+    size = (tmp_path / "whole" / name).stat().st_size
+    for position in [*range(0, 200, 3), *range(BLOCK, BLOCK + 400, 7), size // 2]:
+        copy = tmp_path / "copy"
+        shutil.copytree(tmp_path / "whole", copy)
+        if position < size:
+            flip(copy / name, position)
+        told_or_whole(copy)
+        shutil.rmtree(copy)
