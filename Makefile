@@ -38,7 +38,7 @@ test: build debug
 
 lint: build
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/cython-lint walrus/*.pyx walrus/*.pxd
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" cython-lint walrus/*.pyx walrus/*.pxd
 
 types: build
 	$(PY) -m mypy walrus

@@ -5,8 +5,8 @@ Only names that we would give ourselves are ours: what else lies in the director
 Threads: opening alone. No GIL.
 """
 from walrus._journal cimport JOURNAL_FILES_MAX, journal_name
-from walrus._libc cimport (EINTR, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, WALRUS_DEBUG, close, errno, free, memset,
-                           open, openat, read, realloc)
+from walrus._libc cimport (EINTR, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, WALRUS_DEBUG, close, errno, free, getenv,
+                           memset, open, openat, read, realloc)
 from walrus._logfiles cimport logfile_name
 from libc.stdlib cimport getenv, qsort, strtoull
 from libc.string cimport strcmp, strlen, strncmp, strncpy
@@ -78,6 +78,8 @@ cdef void boot_id_read(uint8_t *boot_id) noexcept nogil:
         if digit >= 0 and digits < 32:
             boot_id[digits // 2] = <uint8_t>((boot_id[digits // 2] << 4) | digit)
             digits += 1
+    if WALRUS_DEBUG and getenv(b"WALRUS_OTHER_BOOT") != NULL:
+        boot_id[0] ^= 0xFF                          # tests of power cuts open what they made in "another" boot
 
 
 cdef int name_keep(Survey *survey, uint64_t name) noexcept nogil:

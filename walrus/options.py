@@ -96,12 +96,12 @@ def resolve(
         raise TypeError(f"fsync_schedule is a FsyncSchedule, not {type(schedule).__name__}")
     kind, bytes_kept = _retention(retention)
     wait_ns = _wait_ns(timeout)
-    chunk = _size("chunk_bytes_max", chunk_bytes_max, CHUNK_BYTES, power_of_two=True)
+    file_bytes = _size("log_file_bytes", log_file_bytes, LOG_FILE_BYTES)
     engine = {
         "staging_bytes": _size("staging_bytes", staging_bytes, STAGING_BYTES),
-        "log_file_bytes": _size("log_file_bytes", log_file_bytes, LOG_FILE_BYTES),
+        "log_file_bytes": file_bytes,
         "journal_file_bytes": _size("journal_file_bytes", journal_file_bytes, JOURNAL_FILE_BYTES),
-        "chunk_class_max": (chunk or CHUNK_BYTES[1]).bit_length() - CHUNK_BYTES[0].bit_length(),
+        "chunk_class_max": _largest_chunk(chunk_bytes_max, file_bytes).bit_length() - CHUNK_BYTES[0].bit_length(),
         "retention": kind,
         "retention_bytes": bytes_kept,
         "schedule": _SCHEDULES[schedule.kind],
@@ -150,6 +150,15 @@ def _size(name: str, value: int | None, allowed: tuple[int, int], power_of_two: 
     if power_of_two and value & (value - 1):
         raise ValueError(f"{name}={value}: a power of two from {allowed[0]} to {allowed[1]} bytes")
     return value if power_of_two else -(-value // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def _largest_chunk(value: int | None, file_bytes: int) -> int:
+    """A log file holds several chunks, whatever its size."""
+    limit = CHUNK_BYTES[1] if file_bytes == 0 else min(CHUNK_BYTES[1], 1 << (file_bytes // 4).bit_length() - 1)
+    chunk = _size("chunk_bytes_max", value, CHUNK_BYTES, power_of_two=True)
+    if chunk > limit:
+        raise ValueError(f"chunk_bytes_max={value}: at most a quarter of log_file_bytes={file_bytes}")
+    return chunk or limit
 
 
 def _retention(value: Any) -> tuple[int, int]:

@@ -32,7 +32,6 @@ class File:
     size: int = 0
     size_durable: int = 0
     pending: dict[int, Write] = field(default_factory=dict)
-    punched: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Disk:
@@ -45,6 +44,7 @@ class Disk:
         self.flushing: dict[int, tuple[int, list[int], int]] = {}
         self.directory_flush: dict[int, dict[str, int]] = {}
         self.marks: list[list[object]] = []
+        self.copies = 0                             # how many copies of the mapped files there are by now
 
     def file(self, number: int) -> File:
         return self.files.setdefault(number, File())
@@ -100,8 +100,8 @@ class Disk:
         self.file(r.file).size = r.bytes
 
     def on_punch(self, r: trace.Record) -> None:
-        # A hole may be there at once: what it swallows is gone in any image from here on, or still there.
-        self.file(r.file).punched.append((r.position, r.bytes))
+        # Like a write of zeros: there at once, or not before the file is flushed.
+        self.file(r.file).pending[r.sequence] = Write(r.position, bytes(r.bytes), complete=True)
 
     def on_rename(self, r: trace.Record) -> None:
         old, new = r.name.split("\0")
@@ -121,7 +121,11 @@ class Disk:
                 self.file(number).size_durable = max(self.file(number).size_durable, self.file(number).size)
 
     def on_mark(self, r: trace.Record) -> None:
-        self.marks.append(json.loads(r.data))
+        mark = json.loads(r.data)
+        if mark[0] == "mapped":
+            self.copies = mark[1] + 1
+        else:
+            self.marks.append(mark)
 
     # -- the cut
 
@@ -145,14 +149,9 @@ class Disk:
             for at in range(0, len(write.data), sector):
                 if rng.random() < 0.5:
                     put(data, write.position + at, write.data[at:at + sector])
-        for position, count in file.punched:
-            if rng.random() < 0.5:
-                end = min(position + count, len(data))
-                if end > position:
-                    data[position:end] = bytes(end - position)
         return bytes(data[:size] if size < len(data) else data)
 
-    def image(self, target: Path, mapped: dict[str, bytes], rng: random.Random) -> None:
+    def image(self, target: Path, mapped: dict[str, list[bytes]], rng: random.Random) -> None:
         """Writes one possible directory into `target` (which is empty)."""
         names = dict(self.names_durable)
         for name, number in self.names.items():
@@ -165,9 +164,8 @@ class Disk:
             if name not in MAPPED:
                 (target / name).write_bytes(self.contents(number, rng))
         for name in MAPPED:
-            held = mapped.get(name)
-            if held is not None and name in self.names:
-                data = arbitrary(held, rng)
+            if name in self.names and self.copies:
+                data = arbitrary(mapped[name][:self.copies], rng)
                 if data is not None:
                     (target / name).write_bytes(data)
 
@@ -178,26 +176,31 @@ def put(data: bytearray, position: int, new: bytes) -> None:
     data[position:position + len(new)] = new
 
 
-def arbitrary(held: bytes, rng: random.Random) -> bytes | None:
-    """Any contents of a mapped file after a power cut."""
+def arbitrary(held: list[bytes], rng: random.Random) -> bytes | None:
+    """Any contents of a mapped file after a power cut; `held`: what it held at several times, the newest last."""
     choice = rng.random()
-    if choice < 0.2:
+    newest = held[-1]
+    if choice < 0.15:
         return None
-    if choice < 0.4:
-        return bytes(len(held))
-    if choice < 0.5:
-        return held
-    data = bytearray(held)
+    if choice < 0.3:
+        return bytes(len(newest))
+    if choice < 0.45:
+        return newest
+    recent = held[-4:] if choice < 0.8 else held
+    data = bytearray(newest)
+    noisy = choice > 0.7
     for at in range(0, len(data), 4096):
         what = rng.random()
-        if what < 0.4:
+        if what < 0.3:
             data[at:at + 4096] = bytes(4096)
-        elif what < 0.45:
+        elif what < 0.75:
+            data[at:at + 4096] = rng.choice(recent)[at:at + 4096].ljust(4096, b"\0")
+        elif noisy and what < 0.77:
             data[at:at + 4096] = rng.randbytes(4096)
-    return bytes(data)
+    return bytes(data[:len(newest)])
 
 
-def states(records: list[trace.Record], mapped: dict[str, bytes], seed: int, count: int,
+def states(records: list[trace.Record], mapped: dict[str, list[bytes]], seed: int, count: int,
            target: Path) -> Iterator[tuple[int, int, list[list[object]]]]:
     """`count` crash states, each written into target/N: (number N, records done, the oracle's marks until then)."""
     rng = random.Random(seed)

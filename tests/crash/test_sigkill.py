@@ -16,6 +16,9 @@ from tests.crash.load import TOPICS, payload
 COMBINATIONS = [(schedule, backend, consistency) for schedule in ("none", "ms", "each") for backend in ("io_uring", "pwrite", "mmap")
                 for consistency in ("strict", "at-least-once")]
 
+KILLS = int(os.environ.get("WALRUS_KILLS", "216"))
+SEED = int(os.environ.get("WALRUS_SEED", str(random.SystemRandom().randrange(1 << 30))))
+
 
 class Oracle:
     """What the child has told: per topic the acknowledged end, what was in flight, the cursors."""
@@ -98,7 +101,6 @@ def kills(path: Path, seed: int, count: int, schedule: str, backend: str, consis
 
 @pytest.mark.parametrize(("schedule", "backend", "consistency"), COMBINATIONS)
 def test_nothing_acknowledged_is_lost_by_sigkill(tmp_path: Path, schedule: str, backend: str, consistency: str) -> None:
-    count = int(os.environ.get("WALRUS_KILLS", "216")) // len(COMBINATIONS)
-    seed = int(os.environ.get("WALRUS_SEED", str(random.SystemRandom().randrange(1 << 30))))
+    count, seed = KILLS // len(COMBINATIONS), SEED
     print(f"seed {seed}: WALRUS_SEED={seed} repeats this run")
     assert kills(tmp_path / "log", seed, max(count, 1), schedule, backend, consistency) > count

@@ -5,6 +5,7 @@ Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECT
   ["durable", topic, end]          a sync (or an append under SyncEach) has returned: all below `end` is durable
   ["cursor", topic, value]         a commit is about to be made
   ["cursor durable", topic, value] ... and a sync has returned since
+  ["mapped", number]               what the mapped files held just now was copied beside the trace, as NAME.number
 """
 import json
 import os
@@ -12,6 +13,7 @@ import random
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import walrus
 from walrus import FsyncSchedule
@@ -25,6 +27,12 @@ def payload(topic: int, offset: int) -> bytes:
     length = 9000 if seed % 61 == 0 else seed % 401
     head = struct.pack("<IQ", topic, offset)
     return (head * (length // len(head) + 1))[:length]
+
+
+def read_sparse(path: Path) -> bytes:
+    """The file up to the end of its last data, holes as zeros: control files are sparse and large, so only their first MiB and a half."""
+    with path.open("rb") as file:
+        return file.read(3 << 19)
 
 
 class Teller:
@@ -48,7 +56,15 @@ class Load:
         self.options = {"fsync_schedule": schedule, "backend": backend, "staging_bytes": 1 << 20,
                         "log_file_bytes": 1 << 18, "journal_file_bytes": 1 << 17, "chunk_bytes_max": 1 << 14,
                         "retention": retention, "timeout": 30}
+        self.trace, self.copies = trace, 0
         self.open()
+
+    def copy_mapped(self) -> None:
+        """What a power cut may leave of the mapped files is any mixture of pages that they held until then."""
+        for name in ("staging", "control"):
+            Path(f"{self.trace}.{name}.{self.copies}").write_bytes(read_sparse(Path(self.directory) / name))
+        self.tell("mapped", self.copies)
+        self.copies += 1
 
     def open(self) -> None:
         self.log = walrus.open(self.directory, **self.options)
@@ -65,6 +81,8 @@ class Load:
         self.ends[i] += count
         if self.each:
             self.tell("durable", i, self.ends[i])
+        if self.rng.random() < 0.12:
+            self.copy_mapped()
 
     def commit(self, i: int, value: int) -> None:
         self.tell("cursor", i, value)
