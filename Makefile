@@ -1,6 +1,7 @@
 # make demo   runs the main job on real input
 # make test   passes the tests
 # Both install what is missing: system packages by apt, Python packages from requirements/dev.txt into .venv.
+# -P: Python takes the installed package, not the source directory of the same name, which has nothing compiled in it.
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,7 +35,7 @@ demo: build
 	$(PY) examples/flights.py
 
 test: build debug
-	$(PY) -m pytest
+	$(PY) -P -m pytest
 
 lint: build
 	$(VENV)/bin/ruff check .
@@ -45,13 +46,13 @@ types: build
 	cd $(VENV) && bin/python -m mypy.stubtest walrus --allowlist ../ci/stubtest-allowlist
 
 crash: build debug
-	$(PY) -m pytest -m "nightly or not nightly" tests/crash
+	$(PY) -P -m pytest -m "nightly or not nightly" tests/crash
 
 nightly: build debug
-	$(PY) -m pytest -m "nightly or not nightly" --timeout 3600
+	$(PY) -P -m pytest -m "nightly or not nightly" --timeout 3600
 
 bench: build
-	$(PY) -m walrus bench
+	$(PY) -P -m walrus bench
 
 wheel: $(VENV)/requirements
 	$(PY) -m build --no-isolation --quiet

@@ -22,7 +22,7 @@ LAYERS = {
     # The exceptions' classes import nothing, and the border raises them: they come first in its layer.
     5: ["errors", "_core_errors", "_core_gather", "_core", "_core_topic", "_core_read", "_core_cursor"],
     6: ["schedules", "options", "stats", "cursor", "topic", "log", "reference", "__init__"],
-    7: ["demo", "bench", "cli"],
+    7: ["limits", "progress", "doctor", "demo", "bench", "cli", "__main__"],
 }
 BELOW_THE_BORDER = range(5)
 

@@ -35,10 +35,10 @@ def check(topic, expected, start=0):
     assert [entry.offset for entry in entries] == list(range(start, start + len(expected)))
     assert [entry.data for entry in entries] == expected
     taken, at = [], start
-    while at < topic.end:
+    while at < topic.end_offset:
         batch = topic.read_batch(at, max_bytes=100_000)
         assert len(batch) >= 1
-        taken += batch.tolist()
+        taken += list(batch)
         at += len(batch)
     assert taken == expected
 

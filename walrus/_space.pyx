@@ -29,7 +29,8 @@ cdef uint64_t low_by_bytes(Topic *topic) noexcept nogil:
     """The highest place border that still leaves retention_bytes behind it. Holds topic.lock."""
     cdef uint64_t i, left = topic.payload_bytes, low = topic.low
     for i in range(topic.places_from, topic.places_count):
-        if topic.places[i].end <= topic.low:
+        if topic.places[i].end <= topic.low:        # let go already, and counted until the watermark is durable
+            left -= topic.places[i].group.payload_bytes
             continue
         if left < topic.places[i].group.payload_bytes + topic.retention_bytes:
             break

@@ -23,6 +23,9 @@ from typing import Any, BinaryIO, Final
 
 import walrus
 
+from .bench import add_arguments as add_bench_arguments
+from .bench import run as bench
+from .doctor import examine
 from .errors import ClosedError, CorruptionError, LockedError, OffsetOutOfRange, WalrusError
 from .progress import progress
 
@@ -37,7 +40,6 @@ PREFIX: Final = struct.Struct(">I")  # before each entry under --length-prefixed
 READ_BYTES: Final = 4 << 20
 FOLLOW_PAUSE_S: Final = 0.05
 REOPEN_PAUSE_S: Final = 0.2
-FIGURES: Final = ("append", "append_batch", "topics", "sync_each")
 EXIT_CODES: Final = (
     "exit codes: 0 all is well; 1 trouble was found, or an error that stderr explains; 2 the command was wrong; 130 interrupted"
 )
@@ -406,8 +408,6 @@ def print_verified(report: dict[str, Any]) -> None:
 
 def run_doctor(options: argparse.Namespace) -> int:
     """What the machine offers a log in that directory."""
-    from .doctor import examine
-
     findings = examine(os.path.abspath(options.directory))
     trouble = any(finding.state == "fail" for finding in findings)
     if options.json:
@@ -422,9 +422,7 @@ def run_doctor(options: argparse.Namespace) -> int:
 
 
 def run_bench(options: argparse.Namespace) -> int:
-    from .bench import run
-
-    return TROUBLE if run(options) else OK
+    return TROUBLE if bench(options) else OK
 
 
 # ----------------------------------------------------------------------------------------------------------- arguments
@@ -492,12 +490,8 @@ def add_machine_commands(commands: Any) -> None:
     doctor.set_defaults(run=run_doctor)
     doctor.add_argument("directory", nargs="?", default=".", help="where a log is to lie (default: here)")
     doctor.add_argument("--json", action="store_true", help="write JSON to stdout")
-    bench = commands.add_parser(
+    measuring = commands.add_parser(
         "bench", help="measure, each figure beside its limit", description="measure, each figure beside its limit in the same run"
     )
-    bench.set_defaults(run=run_bench)
-    bench.add_argument("--quick", action="store_true", help="about a minute in all; the figures are rougher")
-    bench.add_argument("--directory", default=".", help="on the file system to measure; a temporary directory is made in it")
-    bench.add_argument("--gib", type=float, default=16, help="each run writes at least that much (default 16)")
-    bench.add_argument("--only", action="append", choices=FIGURES, help="that figure; may be repeated")
-    bench.add_argument("--json", metavar="FILE", help="write all figures there")
+    measuring.set_defaults(run=run_bench)
+    add_bench_arguments(measuring)

@@ -1,0 +1,623 @@
+"""What was reproduced in the Rust Walrus, and must not exist here: one test for each situation, named after it.
+
+Storage tests run once per way to the disk. A test that needs a full disk runs its process in a mount namespace of its own, with a small
+tmpfs; one that needs a clock set back preloads a clock.
+"""
+import errno
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import walrus
+from walrus import FsyncSchedule, ReadConsistency
+
+pytestmark = pytest.mark.storage
+
+ROOT = Path(__file__).parent.parent
+NO_FSYNC = FsyncSchedule.NoFsync
+
+
+def payloads(topic, start=None):
+    return [entry.data for entry in topic.read(start)]
+
+
+def consume_all(log, topic, max_bytes=1 << 20):
+    taken = []
+    while entries := log.batch_read_for_topic(topic, max_bytes, True):
+        taken += entries
+    return taken
+
+
+def files(path, pattern="*"):
+    return {file.name: file.stat().st_size for file in Path(path).glob(pattern)}
+
+
+def disk_bytes(path):
+    return sum(file.stat().st_blocks * 512 for file in Path(path).iterdir())
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+def test_batched_reads_with_a_small_max_bytes_over_several_files_deliver_every_entry_once_in_order(open_log):
+    log = open_log(fsync_schedule=NO_FSYNC)
+    entries = [b"%d " % i + b"x" * 1000 for i in range(12_000)]
+    for i in range(0, len(entries), 1000):
+        log.batch_append_for_topic("t", entries[i:i + 1000])
+    assert consume_all(log, "t", 3000) == entries
+
+
+def test_200_peeks_after_one_consumed_entry_change_nothing(open_log):
+    log = open_log(retention="consumed")
+    entries = [os.urandom(50_000) for _ in range(100)]
+    for entry in entries:
+        log.append_for_topic("t", entry)
+    assert log.read_next("t", True) == entries[0]
+    log.sync()
+    log.reclaim()
+    before = files(log.path)
+    for _ in range(200):
+        assert log.read_next("t", False) == entries[1]
+        assert log.batch_read_for_topic("t", 1, False) == [entries[1]]
+    log.reclaim()
+    assert files(log.path) == before
+    assert log.get_topic_entry_count("t") == 99
+    log.close()
+    assert consume_all(open_log(retention="consumed"), "t") == entries[1:]
+
+
+def test_two_logs_in_one_process_share_nothing(open_log):
+    one, other = open_log("one", retention="consumed"), open_log("other", retention="consumed")
+    entries = [os.urandom(50_000) for _ in range(100)]
+    for entry in entries:
+        one.append_for_topic("t", entry)
+        other.append_for_topic("t", entry)
+    consume_all(one, "t")
+    one.sync()
+    one.reclaim()
+    assert other.get_topic_entry_count("t") == 100
+    assert consume_all(other, "t") == entries
+
+
+def test_a_reclaimed_file_then_a_restart_leaves_every_unread_entry(open_log):
+    log = open_log(retention="consumed")
+    entries = [os.urandom(100_000) for _ in range(100)]
+    for entry in entries:
+        log.append_for_topic("t", entry)
+    for i in range(60):
+        assert log.read_next("t", True) == entries[i]
+    log.sync()
+    log.reclaim()
+    assert log.topic("t").oldest_offset > 0
+    log.close()
+    assert consume_all(open_log(retention="consumed"), "t") == entries[60:]
+
+
+def test_files_of_an_earlier_process_are_reclaimed_and_recycled(open_log, child):
+    child.run("""
+        with open_log(retention="consumed") as log:
+            for _ in range(100):
+                log.append_for_topic("t", bytes(100_000))
+    """)
+    log = open_log(retention="consumed")
+    assert len(consume_all(log, "t")) == 100
+    before = disk_bytes(log.path)
+    log.sync()
+    log.reclaim()
+    assert disk_bytes(log.path) < before - 5_000_000
+    for _ in range(100):
+        log.append_for_topic("t", bytes(100_000))
+    assert disk_bytes(log.path) <= before + 1_500_000
+    assert log.stats().log_files_recycled > 0
+
+
+def test_polling_an_empty_topic_then_a_restart_delivers_none_again(open_log):
+    log = open_log(consistency=ReadConsistency.StrictlyAtOnce)
+    log.batch_append_for_topic("t", [b"%d" % i for i in range(5)])
+    assert len(consume_all(log, "t")) == 5
+    for _ in range(10):
+        assert log.read_next("t", True) is None
+        assert log.batch_read_for_topic("t", 100, True) == []
+    log.close()
+    log = open_log(consistency=ReadConsistency.StrictlyAtOnce)
+    assert log.read_next("t", True) is None
+
+
+@pytest.mark.parametrize("batched", [False, True], ids=["over the tail", "in batches"])
+def test_at_least_once_over_the_tail_or_in_batches_delivers_at_most_n_again(open_log, batched):
+    mode = ReadConsistency.AtLeastOnce(persist_every=10)
+    log = open_log(consistency=mode)
+    taken = 0
+    for i in range(100):
+        log.append_for_topic("t", b"%d" % i)
+        if batched and i % 5 == 4:
+            taken += len(log.batch_read_for_topic("t", 1000, True))
+        elif not batched:
+            assert log.read_next("t", True) == b"%d" % i
+            taken += 1
+    assert taken == 100
+    log.close()
+    assert log.closed
+    assert open_log(consistency=mode).get_topic_entry_count("t") <= 10
+
+
+def test_4_consumer_threads_on_one_cursor_get_3000_deliveries_of_3000_entries(open_log):
+    log = open_log(fsync_schedule=NO_FSYNC)
+    log.batch_append_for_topic("t", [b"%d" % i for i in range(1500)])
+    log.batch_append_for_topic("t", [b"%d" % i for i in range(1500, 3000)])
+    taken = [[] for _ in range(4)]
+
+    def work(mine):
+        while (entry := log.read_next("t", True)) is not None:
+            mine.append(entry)
+            mine += log.batch_read_for_topic("t", 10, True)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in taken]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(entry) for mine in taken for entry in mine) == list(range(3000))
+    assert all(mine == sorted(mine, key=int) for mine in taken)
+
+
+# --------------------------------------------------------------------------------------------------------- batches
+
+@pytest.mark.parametrize("after_ms", [1, 20, 50, 120])
+def test_sigkill_during_batches_of_2000_leaves_0_or_2000_of_each(open_log, child, after_ms):
+    process = child("""
+        log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+        print("ready", flush=True)
+        number = 0
+        while True:
+            log.batch_append_for_topic("t", [b"%d" % number + bytes(i % 700) for i in range(2000)])
+            number += 1
+            print(number, flush=True)
+    """)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(after_ms / 1000)
+    process.kill()
+    acknowledged = len(process.stdout.read().splitlines())
+    process.wait()
+    entries = payloads(open_log().topic("t"))
+    assert len(entries) % 2000 == 0
+    assert len(entries) >= acknowledged * 2000
+    assert entries == [b"%d" % (i // 2000) + bytes(i % 2000 % 700) for i in range(len(entries))]
+
+
+def test_a_reader_during_a_large_batch_sees_none_or_all(open_log):
+    log = open_log(fsync_schedule=NO_FSYNC)
+    topic, seen, stop = log.topic("t"), set(), threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            seen.add(topic.end_offset)
+            seen.add(sum(1 for _ in topic.read(max(0, topic.end_offset - 10))) if topic.end_offset else 0)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    entries = [os.urandom(1000)] * 2000
+    for _ in range(10):
+        topic.append_batch(entries)
+    stop.set()
+    thread.join()
+    assert seen <= {0, 10} | {2000 * i for i in range(11)}
+
+
+def test_appends_return_their_offsets(log):
+    assert log.append_for_topic("t", b"x") == 0
+    assert log.batch_append_for_topic("t", [b"y", b"z"]) == 1
+    assert log.append_for_topic("t", b"x") == 3
+
+
+# ------------------------------------------------------------------------------------------------------------ full disk
+
+@pytest.fixture
+def on_a_small_disk(child, tmp_path):
+    """Runs code in a process whose `path` lies on a tmpfs of so many MiB."""
+    where = tmp_path / "small"
+    where.mkdir()
+    probe = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", str(where)]
+    if shutil.which("unshare") is None or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("no mount namespaces here")
+
+    def run(code, mib):
+        script = f'mount -t tmpfs -o size={mib}m none "{where}" && exec "$@"'
+        return child.run(code, prefix=["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"], path=where / "log")
+
+    return run
+
+
+def test_a_full_disk_is_an_error_and_what_was_acknowledged_is_readable(on_a_small_disk):
+    on_a_small_disk("""
+        def fill(log):
+            count = log.topic("t").end_offset
+            try:
+                while True:
+                    assert log.append_for_topic("t", b"%d " % count + os.urandom(50_000)) == count
+                    count += 1
+            except walrus.StorageFullError as error:
+                assert error.errno == 28 and "reclaim" in str(error), error
+            return count
+
+        log = open_log(retention="consumed", fsync_schedule=FsyncSchedule.NoFsync)
+        for around in range(3):
+            count = fill(log)
+            topic = log.topic("t")
+            entries = [entry for entry in topic.read()]
+            assert [entry.offset for entry in entries] == list(range(topic.oldest_offset, count))
+            assert all(entry.data.startswith(b"%d " % entry.offset) for entry in entries)
+            cursor = topic.cursor("c")
+            cursor.seek(count - 5)
+            cursor.commit()
+            for _ in range(20):
+                log.sync() if around else None
+                log.reclaim()
+            assert topic.oldest_offset > 0
+        log.close()
+        log = open_log(retention="consumed", fsync_schedule=FsyncSchedule.NoFsync)
+        assert [entry.data[:7] for entry in log.topic("t").read(count - 5)] == [entry.data[:7] for entry in entries[-5:]]
+    """, 24)
+
+
+def test_no_room_for_a_new_file_is_an_error_at_once(on_a_small_disk):
+    on_a_small_disk("""
+        log = open_log(log_file_bytes=16 << 20, fsync_schedule=FsyncSchedule.NoFsync)
+        began, stored = time.monotonic(), 0
+        try:
+            while True:
+                log.append_for_topic("t", bytes(50_000))
+                stored += 1
+        except walrus.StorageFullError:
+            pass
+        assert time.monotonic() - began < 10
+        assert stored > 0
+        assert len(list(log.topic("t").read())) == stored
+    """, 14)
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+def flip(path, position, bit=0):
+    with open(path, "r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
+def find(directory, pattern, text):
+    """The first file and position that hold `text`."""
+    for path in sorted(Path(directory).glob(pattern)):
+        at = path.read_bytes().find(text)
+        if at >= 0:
+            return path, at
+    raise AssertionError(f"{text!r} is nowhere")
+
+
+def test_one_flipped_byte_in_one_topic_is_reported_as_that_frame_alone(open_log):
+    log = open_log()
+    entries = {name: [f"{name} {i} ".encode() + b"x" * 500 for i in range(300)] for name in ("a", "b", "c")}
+    for i in range(300):
+        for name in entries:
+            log.topic(name).append(entries[name][i])
+    log.close()
+    path, at = find(log.path, "log-*", b"b 150 x")
+    flip(path, at + 100)
+    log = open_log()
+    assert payloads(log.topic("a")) == entries["a"]
+    assert payloads(log.topic("c")) == entries["c"]
+    reading, taken = log.topic("b").read(), []
+    with pytest.raises(walrus.CorruptionError) as caught:
+        taken += (entry.data for entry in reading)
+    assert (caught.value.topic, caught.value.offset, caught.value.next_offset) == ("b", 150, 151)
+    assert (caught.value.file, caught.value.path) == (path.name, log.path)
+    assert payloads(log.topic("b"), 151) == entries["b"][151:]
+    assert log.batch_read_for_topic("b", 1 << 30, True) == entries["b"][:150]
+    with pytest.raises(walrus.CorruptionError):
+        log.read_next("b", True)
+    log.seek_for_topic("b", caught.value.next_offset)
+    assert log.batch_read_for_topic("b", 1 << 30, True) == entries["b"][151:]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+def test_an_empty_batch_a_zero_filled_payload_and_an_entry_over_10_mib_lose_nothing(open_log, child, killed):
+    process = child(f"""
+        log = open_log(staging_bytes=16 << 20, log_file_bytes=8 << 20, fsync_schedule=FsyncSchedule.NoFsync)
+        log.batch_append_for_topic("new", [])
+        log.append_for_topic("before", b"before")
+        log.append_for_topic("zeros", bytes(3 << 20))
+        log.append_for_topic("zeros", bytes(100_000))
+        log.append_for_topic("large", bytes(range(256)) * (45 << 10))
+        log.append_for_topic("after", b"after")
+        log.append_for_topic("new", b"new")
+        if {killed}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        log.close()
+    """)
+    process.wait()
+    log = open_log(staging_bytes=16 << 20, log_file_bytes=8 << 20)
+    assert payloads(log.topic("before")) == [b"before"]
+    assert payloads(log.topic("zeros")) == [bytes(3 << 20), bytes(100_000)]
+    assert payloads(log.topic("large")) == [bytes(range(256)) * (45 << 10)]
+    assert payloads(log.topic("after")) == [b"after"]
+    assert payloads(log.topic("new")) == [b"new"]
+
+
+@pytest.mark.parametrize("where", ["log-*", "catalog.0", "catalog.1", "journal-*", "staging", "control"])
+def test_a_flipped_bit_in_a_header_or_an_index_is_an_error_or_harmless_and_the_rest_is_readable(open_log, child, tmp_path, where):
+    log = open_log()
+    for i in range(200):
+        log.topic(f"topic {i % 4}").append(b"%d " % i + b"x" * 300)
+    cursor = log.topic("topic 0").cursor("c")
+    cursor.read_batch(max_entries=7)
+    cursor.commit()
+    log.close()
+    origin = tmp_path / "origin"
+    shutil.copytree(log.path, origin)
+    seed = random.Random(where)
+    for target in sorted(origin.glob(where))[:1]:
+        positions = [seed.randrange(0, 4096) for _ in range(6)] + [seed.randrange(0, min(target.stat().st_size, 1 << 16)) for _ in range(4)]
+    for position in positions:
+        shutil.rmtree(log.path)
+        shutil.copytree(origin, log.path)
+        flip(Path(log.path) / target.name, position, seed.randrange(8))
+        child.run("""
+            try:
+                log = open_log()
+            except walrus.CorruptionError as error:
+                assert error.path == path
+                sys.exit()
+            except walrus.VersionError:
+                sys.exit()
+            bad = 0
+            for number in range(4):
+                topic, at, taken = log.topic(f"topic {number}"), 0, []
+                while at < topic.end_offset:
+                    try:
+                        for entry in topic.read(at):
+                            assert entry.data == b"%d " % (entry.offset * 4 + number) + b"x" * 300
+                            at = entry.offset + 1
+                    except walrus.CorruptionError as error:
+                        assert error.next_offset > at, error
+                        bad += error.next_offset - at
+                        at = error.next_offset
+            assert bad <= 2, bad
+            try:
+                assert log.topic("topic 0").cursor("c").position == 7
+            except walrus.CorruptionError:
+                pass
+        """)
+
+
+def test_a_topic_name_of_300_bytes_in_a_batch_is_accepted_and_one_over_the_limit_names_it(open_log):
+    log = open_log()
+    log.batch_append_for_topic("x" * 300, [b"a", b"b"])
+    with pytest.raises(ValueError, match="1024"):
+        log.batch_append_for_topic("x" * 1025, [b"a", b"b"])
+    assert log.topics() == ["x" * 300]
+    log.batch_append_for_topic("x" * 300, [b"c"])
+    log.close()
+    assert payloads(open_log().topic("x" * 300)) == [b"a", b"b", b"c"]
+
+
+def test_an_entry_over_the_limit_changes_nothing(open_log):
+    log = open_log(fsync_schedule=NO_FSYNC)
+    log.batch_append_for_topic("t", [b"a", b"b"])
+    assert log.read_next("t", True) == b"a"
+    numpy = pytest.importorskip("numpy")
+    huge = numpy.zeros(walrus.MAX_ENTRY_BYTES + 1, dtype=numpy.uint8)
+    for call in (lambda: log.append_for_topic("t", huge), lambda: log.batch_append_for_topic("t", [b"c", huge]),
+                 lambda: log.topic("t").append_batch(data=huge, lengths=[huge.nbytes])):
+        with pytest.raises(walrus.EntryTooLargeError, match="MAX_ENTRY_BYTES"):
+            call()
+    assert log.topic("t").end_offset == 2
+    assert log.batch_read_for_topic("t", 100, True) == [b"b"]
+
+
+def test_zero_length_entries_in_batched_reads_are_delivered(open_log):
+    log = open_log()
+    entries = [b"", b"a", b"", b"", b"b", b""]
+    log.batch_append_for_topic("t", entries)
+    for entry in entries:
+        log.append_for_topic("t", entry)
+    assert log.batch_read_for_topic("t", 1, False) == [b"", b"a", b"", b""]
+    assert consume_all(log, "t") == entries * 2
+
+
+def test_max_bytes_0_gives_one_entry(log):
+    log.batch_append_for_topic("t", [b"a", b"b"])
+    assert log.batch_read_for_topic("t", 0, True) == [b"a"]
+    assert log.batch_read_for_topic("t", 0, True) == [b"b"]
+    assert log.batch_read_for_topic("t", 0, True) == []
+
+
+def test_a_key_that_is_dots_or_has_a_slash_stays_inside_and_is_nobody_else_s(open_log, tmp_path):
+    paths = {key: open_log("data", key=key).path for key in ("..", ".", "a/b", "a_b", "/")}
+    assert len(set(paths.values())) == len(paths)
+    assert all(Path(path).resolve().parent == (tmp_path / "data").resolve() for path in paths.values())
+
+
+# ------------------------------------------------------------------------------------------------------------- the disk
+
+def test_io_uring_blocked_by_seccomp_falls_back_and_says_so(child, tmp_path):
+    out = child.run("""
+        import logging
+        from tests import seccomp
+        seccomp.install()
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+        for backend in ("auto", "io_uring"):
+            with open_log(path=path + backend, backend=backend, fsync_schedule=FsyncSchedule.SyncEach) as log:
+                log.append_for_topic("t", b"x")
+                stats = log.stats()
+                assert stats.io == "pwrite" and stats.io_fallback and stats.flushes > 0, stats
+                assert log.topic("t").durable_offset == 1
+                assert log.read_next("t") == b"x"
+    """, env={"PYTHONPATH": f"{Path(walrus.__file__).parent.parent}:{ROOT}"})
+    assert out.count("pwrite") == 2
+    assert "Operation not permitted" in out
+
+
+def test_an_fsync_error_is_raised_to_every_waiter_and_the_log_refuses_appends(child, way):
+    if way != "pwrite":
+        pytest.skip("the filter reaches flushes by a system call of the caller's thread")
+    child.run("""
+        import errno, threading
+        from tests import seccomp
+        log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+        log.append_for_topic("t", b"durable")
+        log.sync()
+        log.append_for_topic("t", b"not")
+        for number in (74, 75):
+            seccomp.install(errno.EIO, number)
+        failed = []
+        def wait():
+            try:
+                log.sync()
+            except walrus.LogFailedError as error:
+                failed.append(error)
+        threads = [threading.Thread(target=wait) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(failed) == 4, failed
+        for error in failed:
+            assert error.errno == errno.EIO and "unknown" in str(error), error
+        for call in (lambda: log.append_for_topic("t", b"x"), lambda: log.batch_append_for_topic("t", [b"x"]), log.sync):
+            try:
+                call()
+            except walrus.LogFailedError:
+                continue
+            raise AssertionError("not refused")
+        assert log.stats().failed
+        assert [entry.data for entry in log.topic("t").read()] == [b"durable"]
+        try:
+            log.close()
+        except walrus.LogFailedError:
+            pass
+        else:
+            raise AssertionError("close() says nothing")
+    """, env={"PYTHONPATH": f"{Path(walrus.__file__).parent.parent}:{ROOT}"})
+
+
+def test_no_fsync_never_flushes_for_an_append_or_a_batch(open_log):
+    log = open_log(fsync_schedule=NO_FSYNC, log_file_bytes=64 << 20)
+    log.append_for_topic("t", b"x")
+    before = log.stats().flushes
+    for _ in range(1000):
+        log.append_for_topic("t", bytes(5000))
+    for _ in range(50):
+        log.batch_append_for_topic("t", [bytes(100)] * 1000)
+    time.sleep(0.3)
+    assert log.stats().flushes == before
+    assert log.topic("t").durable_offset == 0
+    log.sync()
+    assert log.stats().flushes > before
+
+
+def test_a_second_process_on_one_directory_is_refused(child, tmp_path):
+    process = child("log = open_log(); print('open', flush=True); time.sleep(60)")
+    assert process.stdout.readline() == "open\n"
+    (tmp_path / "link").symlink_to(tmp_path / "log")
+    for path in ("log", "link"):
+        with pytest.raises(walrus.LockedError, match=str(process.pid)) as caught:
+            walrus.open(tmp_path / path)
+        assert caught.value.pid == process.pid
+    process.kill()
+    process.wait()
+    walrus.open(tmp_path / "log").close()
+
+
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *t) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, t);
+    if (clock == CLOCK_REALTIME) t->tv_sec -= atol(getenv("CLOCK_BACK"));
+    return result;
+}
+"""
+
+
+def test_a_clock_set_back_leaves_the_order(open_log, child, tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    (tmp_path / "clock.c").write_text(CLOCK)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", tmp_path / "clock.so", tmp_path / "clock.c", "-ldl"], check=True)
+    for around, back in enumerate((0, 86400, 10 * 86400, 3600)):
+        child.run(f"""
+            with open_log(fsync_schedule=FsyncSchedule.NoFsync) as log:
+                for i in range(500):
+                    assert log.append_for_topic("t", b"%d" % ({around} * 500 + i)) == {around} * 500 + i
+        """, env={"LD_PRELOAD": str(tmp_path / "clock.so"), "CLOCK_BACK": str(back)})
+    log = open_log()
+    entries = list(log.topic("t").read())
+    assert [int(entry.data) for entry in entries] == list(range(2000))
+    assert entries[500].timestamp_ns < entries[499].timestamp_ns            # the clock did go back
+    assert [int(entry) for entry in consume_all(log, "t")] == list(range(2000))
+
+
+def test_opening_again_and_again_makes_nothing_new(open_log):
+    log = open_log()
+    log.append_for_topic("t", b"x")
+    log.close()
+    names, size = set(files(log.path)), disk_bytes(log.path)
+    for _ in range(10):
+        open_log().close()
+    assert set(files(log.path)) == names
+    assert disk_bytes(log.path) <= size + 65536
+
+
+def test_close_gives_back_threads_descriptors_and_memory(tmp_path, way):
+    def around():
+        with walrus.open(tmp_path / "log", backend=way) as log:
+            log.append_for_topic("t", os.urandom(100_000))
+            list(log.topic("t").read())
+            log.read_next("t")
+
+    def held():
+        maps = Path("/proc/self/maps").read_text()
+        status = dict(re.findall(r"^(\w+):\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE))
+        return len(os.listdir("/proc/self/fd")), int(status["Threads"]), maps.count(str(tmp_path)), int(status["VmSize"])
+
+    around()
+    before = held()
+    for _ in range(20):
+        around()
+    after = held()
+    assert after[:3] == before[:3]
+    assert after[3] <= before[3] + 65536
+
+
+def test_5000_topics_grow_with_the_data(tmp_path, way, child):
+    code = """
+        with open_log() as log:
+            for i in range(5000):
+                topic = log.topic(f"topic {i}")
+                assert topic.append(b"%d" % i) == ROUND
+            status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+            print(status["VmRSS"].split()[0], status["VmSize"].split()[0])
+            assert log.get_topic_entry_counts() == {f"topic {i}": ROUND + 1 for i in range(5000)}
+    """
+    sizes = []
+    for around in range(3):
+        resident, virtual = map(int, child.run(code.replace("ROUND", str(around))).split())
+        assert resident < 200 << 10
+        assert virtual < 2 << 20
+        sizes.append(disk_bytes(tmp_path / "log"))
+    assert sizes[0] < 60 << 20
+    assert sizes[2] < sizes[0] + (20 << 20)
