@@ -145,9 +145,9 @@ cdef inline void publish(Log *log, Topic *topic, Chunk *chunk, uint64_t end) noe
     cdef ControlTopic *shared = <ControlTopic *>topic.control
     chunk.used = chunk.written
     chunk.end = end
+    topic.appended += end - topic.end
     walrus_store64(&chunk.slot.end, end)
     walrus_store64(&chunk.slot.used, chunk.used)
-    topic.clean = 0
     walrus_store64(&topic.end, end)
     if shared != NULL:
         walrus_store64(&shared.end, end)

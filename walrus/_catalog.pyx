@@ -75,6 +75,7 @@ cdef void put_topics(Catalog *catalog, TopicTable *topics) noexcept nogil:
         row.ranges = topic.range_count
         row.name_bytes = <unsigned short>topic.name_bytes
         row.clean = topic.clean
+        row.clean_end = topic.clean_end
         row.accepted = 0 if topic.refuses else 1
         snapshot_put_topic(&catalog.writer, &row, topic.epochs, topic.ranges, topic.name)
 

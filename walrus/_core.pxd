@@ -17,7 +17,7 @@ cdef class LogHandle:
     cdef int enter(self, object doing) except -1
     cdef void leave(self) noexcept
     # What was appended before is durable when it returns. An exception carries a note that names topic and offset.
-    cdef int make_durable(self, object doing, object topic, object offset) except -1
+    cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end, uint64_t stamp) except -1
     cdef uint64_t deadline(self, object timeout) except? 0      # of an append: CLOCK_MONOTONIC, 0 for ever
     # The topic, made if `create`; NULL where there is none. Between enter() and leave().
     cdef Topic *find(self, bytes name, bint create) except? NULL

@@ -11,16 +11,16 @@ from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._catalog cimport catalog_change
 from walrus._changes cimport CHANGE_CLEAN, Change
-from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_open
+from walrus._core_errors cimport raise_at_close, raise_code, raise_cursor, raise_open
 from walrus._cursors cimport cursor_find
 from walrus._device cimport DEVICE_MMAP, DEVICE_URING, device_wake
 from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._libc cimport (int64_t, memset, uint8_t, walrus_add32, walrus_exchange32, walrus_futex_wait, walrus_lock,
                            walrus_monotonic_ns, walrus_store32, walrus_trylock, walrus_unlock)
 from walrus._log cimport log_close, log_free, log_open, log_options_default, log_topic
-from walrus._log_state cimport (LOG_CLOSED, LOG_FORKED, LOG_INTERRUPTED, LOG_LOCKED, LOG_NO_MEMORY, LOG_POISONED,
+from walrus._log_state cimport (LOG_CLOSED, LOG_FORKED, LOG_FULL, LOG_INTERRUPTED, LOG_LOCKED, LOG_POISONED,
                                 LogOptions, log_check, log_enter, log_leave)
-from walrus._topics cimport CURSOR_SHARED, Cursor, topic_by_name
+from walrus._topics cimport CURSOR_SHARED, Cursor
 
 import os
 
@@ -52,6 +52,7 @@ cdef int mark(Log *log, Topic *topic, bint clean) noexcept nogil:
     result = catalog_change(&log.catalog, &change, NULL)
     if result >= 0:
         topic.clean = clean
+        topic.clean_end = topic.end
     walrus_unlock(&topic.lock)
     walrus_unlock(&log.catalog.lock)
     return result
@@ -142,7 +143,8 @@ cdef class LogHandle:
     cdef void leave(self) noexcept:
         log_leave(self.log)
 
-    cdef int make_durable(self, object doing, object topic, object offset) except -1:
+    cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end, uint64_t stamp) except -1:
+        """A sync. On a full disk one that could do less than all is enough where `appended` is durable up to `end`, or the change `stamp`."""
         cdef uint64_t ticket
         cdef int code
         with nogil:
@@ -150,6 +152,9 @@ cdef class LogHandle:
         while True:
             with nogil:
                 code = sync_wait(self.log, ticket, 0)
+            if code == LOG_FULL and ((appended != NULL and walrus_load64(&appended.durable) >= end)
+                                     or (stamp and walrus_load64(&self.log.durable_stamp) >= stamp)):
+                code = 0
             if code == 0:
                 return 0
             try:
@@ -201,7 +206,7 @@ cdef class LogHandle:
         with nogil:
             code = log_close(self.log)
         if code:
-            raise_code(self.log, code, "close the log", None, None)
+            raise_at_close(self.log, code)
 
     @property
     def closed(self):
@@ -215,7 +220,7 @@ cdef class LogHandle:
         """
         self.enter("sync")
         try:
-            self.make_durable("sync", None, None)
+            self.make_durable("sync", None, None, NULL, 0, 0)
         finally:
             self.leave()
 
@@ -299,7 +304,7 @@ cdef class LogHandle:
                 code = mark(self.log, topic, clean)
             if code:
                 raise_code(self.log, code, "mark a topic", name.decode("utf-8", "surrogateescape"), None)
-            self.make_durable("mark a topic", None, None)
+            self.make_durable("mark a topic", None, None, NULL, 0, walrus_load64(self.log.catalog.stamp_word))
         finally:
             self.leave()
 
@@ -308,19 +313,22 @@ cdef class LogHandle:
         self.enter("look at a topic's mark")
         try:
             topic = self.find(name, False)
-            return topic == NULL or topic.clean != 0
+            return topic == NULL or (topic.clean != 0 and topic.clean_end == walrus_load64(&topic.end))
         finally:
             self.leave()
 
     def _state(self):
         """Counters and settings as a dict: what ``stats()`` is made of. Also after close."""
         cdef Log *log = self.log
+        cdef uint64_t i, appends = 0
         if log == NULL:
             raise ValueError("this log was never opened; use walrus.open()")
+        for i in range(log.topics.count):
+            appends += log.topics.by_number[i].appended
         values = dict(log.stats)
         values.update(log.device.stats)
         values.update(
-            io="io_uring" if log.device.way == DEVICE_URING else "mmap" if log.device.way == DEVICE_MMAP else "pwrite",
+            appends=appends, io="io_uring" if log.device.way == DEVICE_URING else "mmap" if log.device.way == DEVICE_MMAP else "pwrite",
             io_asked=log.device.asked, io_fallback_errno=log.device.fallback_errno, direct_io=not log.device.direct_refused,
             staging_bytes=log.staging.bytes, staging_free_bytes=log.staging.free_bytes, topics=log.topics.count,
             log_files=log.files.count, log_file_bytes=log.files.total_bytes, log_files_created=log.files.created,

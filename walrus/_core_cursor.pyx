@@ -78,7 +78,7 @@ cdef class CursorHandle:
             if self.cursor == NULL and make:
                 self.cursor = cursor_enter(self.topic.topic, &self.topic.state.catalog, self.kind, name, size)
         if self.cursor == NULL and make:
-            raise_code(self.topic.state, LOG_NO_MEMORY, "make a cursor of", self.topic.name, None)
+            raise_code(self.topic.state, LOG_NO_MEMORY, "make a cursor", self.topic.name, None)
         return self.cursor != NULL
 
     cdef int acquire(self) except -1:
@@ -128,10 +128,10 @@ cdef class CursorHandle:
         with nogil:
             code = cursor_commit(self.cursor, &self.topic.state.catalog, offset)
         if code:
-            raise_code(self.topic.state, code, "store a cursor of", self.topic.name, offset)
+            raise_code(self.topic.state, code, "store a cursor", self.topic.name, offset)
         self.cursor.damaged = False
         if durably:
-            self.topic.log.make_durable("store a cursor of", self.topic.name, None)
+            self.topic.log.make_durable("store a cursor", self.topic.name, None, NULL, 0, self.cursor.stamp)
         return 0
 
     cdef int hand_out_strictly(self, uint64_t first, uint64_t following) except -1:

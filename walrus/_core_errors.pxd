@@ -7,7 +7,7 @@ from walrus._log_state cimport Log
 from walrus._read cimport ReadFailure
 from walrus._topics cimport Topic
 
-# Raises what `code` means while `doing` something ("append to", "sync", ...); topic and offset may be None. Always -1.
+# Raises what `code` means while `doing` something ("append", "sync", ...); topic and offset may be None. Always -1.
 cdef int raise_code(Log *log, int code, object doing, object topic, object offset) except -1
 # A code that came of reading the topic `name` (state: NULL where it does not exist) from `offset` on; failure may be NULL.
 cdef int raise_read(Log *log, Topic *state, ReadFailure *failure, int code, object name, uint64_t offset) except -1
@@ -16,4 +16,5 @@ cdef int raise_open(Log *log, int code, object path, int64_t holder) except -1
 cdef int raise_range(Log *log, Topic *state, object name, uint64_t offset) except -1
 # The slot of cursor `name` (None: the shared one) of `topic` does not validate.
 cdef int raise_cursor(Log *log, object topic, object name) except -1
+cdef int raise_at_close(Log *log, int code) except -1
 cdef int raise_closed(Log *log) except -1

@@ -50,6 +50,13 @@ cdef object full(Log *log, object doing, object topic, object offset):
         topic=topic, offset=offset, path=path)
 
 
+cdef object full_at_close(Log *log):
+    path = path_of(log)
+    return errors.StorageFullError(
+        ENOSPC, "no space on the disk to write everything out at close; what was appended is still in the staging file and comes back when "
+        "the log is opened again on this machine before it restarts: make room and open it", path, path=path)
+
+
 cdef object closed(Log *log, object doing):
     path = path_of(log)
     return errors.ClosedError(f"cannot {doing}: the log in {path} is closed; open it again with walrus.open()", path=path)
@@ -114,6 +121,10 @@ cdef int raise_cursor(Log *log, object topic, object name) except -1:
         "offset where processing is to go on", topic=topic, path=path, file="control")
 
 
+cdef int raise_at_close(Log *log, int code) except -1:
+    raise full_at_close(log) if code == LOG_FULL else described(log, code, "close the log", None, None)
+
+
 cdef int raise_range(Log *log, Topic *state, object name, uint64_t offset) except -1:
     oldest = walrus_load64(&state.low) if state != NULL else 0
     end = walrus_load64(&state.end) if state != NULL else 0
@@ -130,7 +141,7 @@ cdef int raise_read(Log *log, Topic *state, ReadFailure *failure, int code, obje
     if code == LOG_OUT_OF_RANGE:
         return raise_range(log, state, name, offset)
     if code != LOG_CORRUPT or failure == NULL:
-        raise described(log, code, "read from", name, offset)
+        raise described(log, code, "read", name, offset)
     path = path_of(log)
     file = file_of(failure.file)
     bad, following, position = failure.offset, failure.next_offset, failure.position

@@ -164,7 +164,7 @@ cdef Reader *reader_made(TopicHandle topic) except NULL:
     with nogil:
         reader = reader_new(topic.state, topic.topic)
     if reader == NULL:
-        raise_code(topic.state, LOG_NO_MEMORY, "read from", topic.name, None)
+        raise_code(topic.state, LOG_NO_MEMORY, "read", topic.name, None)
     return reader
 
 

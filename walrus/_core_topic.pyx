@@ -108,7 +108,7 @@ cdef class TopicHandle:
             try:
                 first = self.write(&request, self.log.deadline(timeout))
                 if self.state.options.schedule == SCHEDULE_EACH:
-                    self.log.make_durable("append to", self.name, first)
+                    self.log.make_durable("append", self.name, first, self.topic, first + 1, 0)
                 return first
             finally:
                 self.log.leave()
@@ -123,7 +123,7 @@ cdef class TopicHandle:
                 return readable_end(self.state, self.topic) if self.exists() else 0
             first = self.write(&batch.request, self.log.deadline(timeout))
             if self.state.options.schedule == SCHEDULE_EACH:
-                self.log.make_durable("append to", self.name, first)
+                self.log.make_durable("append", self.name, first, self.topic, first + batch.request.count, 0)
             return first
         finally:
             self.log.leave()
@@ -145,7 +145,7 @@ cdef class TopicHandle:
                 return first
             try:
                 if code != LOG_INTERRUPTED:
-                    raise_code(self.state, code, "append to", self.name, None)
+                    raise_code(self.state, code, "append", self.name, None)
                 PyErr_CheckSignals()
             except BaseException:
                 with nogil:
@@ -209,7 +209,7 @@ def append_batches(LogHandle log not None, list pairs, timeout=None):
         with nogil:
             code = append_reserve(log.log, bytes)
         if code:
-            raise_code(log.log, code, "append batches to", ", ".join(handle.name for handle, _ in batches), None)
+            raise_code(log.log, code, "append batches", ", ".join(handle.name for handle, _ in batches), None)
         try:
             for topic, batch in batches:
                 if batch.request.count:
@@ -222,7 +222,7 @@ def append_batches(LogHandle log not None, list pairs, timeout=None):
                                + ", ".join(f"{handle.name!r} at {first}" for (handle, _), first in zip(batches, firsts)))
             raise
         if log.log.options.schedule == SCHEDULE_EACH and firsts:
-            log.make_durable("append to", ", ".join(handle.name for handle, _ in batches), firsts[0])
+            log.make_durable("append", ", ".join(handle.name for handle, _ in batches), firsts[0], NULL, 0, 0)
         return firsts
     finally:
         log.leave()

@@ -14,7 +14,7 @@ from walrus._device cimport device_flush, device_wake, device_write
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_JOURNAL, GROUP_KIND_PIECE, ExtentHeader, GroupHeader, extent_seal)
 from walrus._journal cimport JOURNAL_RESERVE_BYTES
 from walrus._journal_reuse cimport journal_prepare
-from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, int64_t, memcpy, memset, realloc, uint8_t, uint32_t, walrus_add32,
+from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, int64_t, memcpy, memmove, memset, realloc, uint8_t, uint32_t, walrus_add32,
                            walrus_futex_wait, walrus_futex_wake, walrus_load32, walrus_load64, walrus_lock,
                            walrus_monotonic_ns, walrus_realtime_ns, walrus_store32, walrus_store64, walrus_unlock)
 from walrus._log_state cimport (LOG_FULL, LOG_INTERRUPTED, LOG_POISONED, LOG_TIMEOUT, RECORD_BYTES_MAX,
@@ -64,32 +64,34 @@ cdef int journal_advance(Log *log, bint by_iothread) noexcept nogil:
     return 0
 
 
-cdef uint64_t record_lay_out(Log *log, uint64_t changes) noexcept nogil:
+cdef uint64_t record_lay_out(Log *log, uint64_t changes, bint with_frames) noexcept nogil:
     """Header, groups, names, changes, frames into journal.buffer; gives the padded size."""
     cdef uint8_t *at = log.journal.buffer
     cdef ExtentHeader *header = <ExtentHeader *>at
-    cdef uint64_t groups = log.sync_groups * sizeof(GroupHeader), used = sizeof(ExtentHeader), frames, size
+    cdef uint32_t i, groups = log.sync_groups if with_frames else <uint32_t>0
+    cdef uint64_t used = sizeof(ExtentHeader), frames, size, frame_bytes = 0
     cdef GroupHeader *group
-    cdef uint32_t i
     memset(header, 0, sizeof(ExtentHeader))
-    memcpy(at + used, log.sync_heads, groups)
-    used += groups
-    memcpy(at + used, log.sync_names, log.sync_names_used)
-    used += log.sync_names_used
-    memset(at + used, 0, 7)
-    used = (used + 7) & ~<uint64_t>7
+    if groups:
+        frame_bytes = log.sync_frames_used
+        memcpy(at + used, log.sync_heads, groups * sizeof(GroupHeader))
+        used += groups * sizeof(GroupHeader)
+        memcpy(at + used, log.sync_names, log.sync_names_used)
+        used += log.sync_names_used
+        memset(at + used, 0, 7)
+        used = (used + 7) & ~<uint64_t>7
     memcpy(at + used, log.sync_changes + log.sync_changes_put, changes)
     used += changes
     frames = (used + 7) & ~<uint64_t>7
-    memcpy(at + frames, log.sync_frames, log.sync_frames_used)
-    for i in range(log.sync_groups):
+    memcpy(at + frames, log.sync_frames, frame_bytes)
+    for i in range(groups):
         group = <GroupHeader *>(at + sizeof(ExtentHeader)) + i
         group.position += frames
-    size = (frames + log.sync_frames_used + BLOCK_BYTES - 1) & ~<uint64_t>(BLOCK_BYTES - 1)
-    memset(at + frames + log.sync_frames_used, 0, size - frames - log.sync_frames_used)
+    size = (frames + frame_bytes + BLOCK_BYTES - 1) & ~<uint64_t>(BLOCK_BYTES - 1)
+    memset(at + frames + frame_bytes, 0, size - frames - frame_bytes)
     header.kind = EXTENT_KIND_JOURNAL
     header.header_bytes = <uint32_t>used
-    header.groups = log.sync_groups
+    header.groups = groups
     header.size = size
     header.changes = <uint32_t>changes
     header.time_ns = walrus_realtime_ns()
@@ -113,15 +115,15 @@ cdef uint64_t changes_fitting(Log *log, uint64_t *last_stamp) noexcept nogil:
     return bytes
 
 
-cdef int record_write(Log *log, bint by_iothread) noexcept nogil:
-    """What is gathered, as one record at the journal's position."""
+cdef int record_write(Log *log, bint with_frames, bint by_iothread) noexcept nogil:
+    """What is gathered, as one record at the journal's position; or its changes alone, the frames being kept for a later one."""
     cdef uint64_t stamp = 0, changes = changes_fitting(log, &stamp), size, limit
     cdef ExtentHeader *header = <ExtentHeader *>log.journal.buffer
     cdef int result
-    size = record_lay_out(log, changes)
+    size = record_lay_out(log, changes, with_frames)
     # The end of a file is kept for records of changes alone: so a full disk can still be emptied.
     limit = log.journal.file_bytes
-    if log.sync_groups:
+    if with_frames and log.sync_groups:
         limit -= limit // 8 if limit // 8 < JOURNAL_RESERVE_BYTES else <uint64_t>JOURNAL_RESERVE_BYTES
     if log.journal.files[log.journal.at].number == 0 or log.journal.position + size > limit:
         result = journal_advance(log, by_iothread)
@@ -140,9 +142,10 @@ cdef int record_write(Log *log, bint by_iothread) noexcept nogil:
         log.journal.last_stamp[log.journal.at] = stamp
     log.sync_journals |= <uint32_t>1 << log.journal.at
     log.sync_changes_put += changes
-    log.sync_frames_used = 0
-    log.sync_names_used = 0
-    log.sync_groups = 0
+    if with_frames:
+        log.sync_frames_used = 0
+        log.sync_names_used = 0
+        log.sync_groups = 0
     log.stats.records += 1
     log.stats.record_bytes += size
     return 0
@@ -169,6 +172,7 @@ cdef int take_changes(Log *log) noexcept nogil:
         log.sync_changes_used = needed
         log.catalog.pending_bytes = 0
         log.catalog.pending_generation += 1
+        log.sync_stamp = walrus_load64(log.catalog.stamp_word)
     walrus_unlock(&log.catalog.lock)
     return result
 
@@ -258,7 +262,7 @@ cdef int gather(Log *log, bint by_iothread) noexcept nogil:
     for i in range(log.sync_topics_count):
         topic = log.sync_topics[i]
         if record_full(log, topic):
-            result = record_write(log, by_iothread)
+            result = record_write(log, True, by_iothread)
             if result:
                 return result
         walrus_lock(&topic.lock)
@@ -273,7 +277,7 @@ cdef int gather(Log *log, bint by_iothread) noexcept nogil:
                 tail_copy(log, topic, chunk)
         walrus_unlock(&topic.lock)
     while log.sync_groups or log.sync_changes_put < log.sync_changes_used:
-        result = record_write(log, by_iothread)
+        result = record_write(log, True, by_iothread)
         if result:
             return result
     return 0
@@ -297,22 +301,35 @@ cdef int flush_all(Log *log) noexcept nogil:
     return 0
 
 
-cdef void publish_durable(Log *log) noexcept nogil:
-    """sync_publish: only what was flushed."""
-    cdef uint64_t i, at = 0
+cdef void publish_offsets(Log *log) noexcept nogil:
+    """Durable offsets, as far as a flushed extent or record has the frames: on a full disk some chunks are still waiting."""
+    cdef uint64_t i, end
     cdef Topic *topic
+    cdef Chunk *chunk
     cdef ControlTopic *shared
-    cdef const Change *change
     for i in range(log.sync_topics_count):
         topic = log.sync_topics[i]
         walrus_lock(&topic.lock)
-        if topic.syncing_end > topic.durable:
-            walrus_store64(&topic.durable, topic.syncing_end)
+        end = topic.syncing_end
+        chunk = topic.oldest
+        while chunk != NULL:
+            if chunk != topic.current and chunk.sequence <= log.sync_sealed and chunk.journaled_end < end:
+                end = chunk.journaled_end
+            chunk = chunk.newer
+        if end > topic.durable:
+            walrus_store64(&topic.durable, end)
             shared = <ControlTopic *>topic.control
             if shared != NULL:
-                walrus_store64(&shared.durable, topic.syncing_end)
+                walrus_store64(&shared.durable, end)
         walrus_unlock(&topic.lock)
-    while at < log.sync_changes_used:
+
+
+cdef void publish_lows(Log *log) noexcept nogil:
+    """Low watermarks whose changes are in a flushed record."""
+    cdef uint64_t at = 0
+    cdef Topic *topic
+    cdef const Change *change
+    while at < log.sync_changes_put:
         change = change_read(log.sync_changes + at, log.sync_changes_used - at)
         if change == NULL:
             break
@@ -326,6 +343,13 @@ cdef void publish_durable(Log *log) noexcept nogil:
                 topic.low_durable = change.value
             walrus_unlock(&topic.lock)
             walrus_store32(&log.release_wanted, 1)
+
+
+cdef void publish_durable(Log *log, bint offsets) noexcept nogil:
+    """sync_publish: only what was flushed."""
+    if offsets:
+        publish_offsets(log)
+    publish_lows(log)
     if log.control.head != NULL and walrus_load32(&log.control.head.sleepers):
         control_wake(&log.control)
 
@@ -342,32 +366,52 @@ cdef void give_back_dirty(Log *log) noexcept nogil:
         walrus_unlock(&topic.lock)
 
 
+cdef void changes_done(Log *log) noexcept nogil:
+    """Those that a flushed record has are forgotten."""
+    memmove(log.sync_changes, log.sync_changes + log.sync_changes_put, log.sync_changes_used - log.sync_changes_put)
+    log.sync_changes_used -= log.sync_changes_put
+    log.sync_changes_put = 0
+    if log.sync_changes_used == 0:
+        walrus_store64(&log.durable_stamp, log.sync_stamp)
+    log.sync_journals = 0
+
+
+cdef int gather_changes(Log *log, bint by_iothread) noexcept nogil:
+    """No room for frames on a full disk: at least what will make room gets durable."""
+    cdef int result = 0
+    while result == 0 and log.sync_changes_put < log.sync_changes_used:
+        result = record_write(log, False, by_iothread)
+    return result
+
+
 cdef int sync_run(Log *log, bint by_iothread) noexcept nogil:
-    cdef uint64_t sealed
-    cdef int result
+    """0; LOG_FULL: not all, but all that a full disk allows; LOG_POISONED."""
+    cdef int gathered, waited = 0, result
     if take_changes(log) < 0 or take_dirty(log) < 0:
         return log_fail(log, ENOMEM, b"gather for", b"journal")
-    result = gather(log, by_iothread)
-    if result:
-        return result
+    gathered = gather(log, by_iothread)
+    if gathered == LOG_FULL and gather_changes(log, by_iothread) == LOG_POISONED:
+        return LOG_POISONED
+    if gathered and gathered != LOG_FULL:
+        return gathered
     if WALRUS_DEBUG and rule_broken(RULE_SYNC_PUBLISH):
-        publish_durable(log)
+        publish_durable(log, True)
     walrus_lock(&log.queue_lock)
-    sealed = log.sealed
+    log.sync_sealed = log.sealed
     walrus_unlock(&log.queue_lock)
-    if not (WALRUS_DEBUG and rule_broken(RULE_SYNC_WAITS)):
-        result = writeback_wait(log, sealed, by_iothread)
-        if result:
-            return result
+    if gathered == 0 and not (WALRUS_DEBUG and rule_broken(RULE_SYNC_WAITS)):
+        waited = writeback_wait(log, log.sync_sealed, by_iothread)
+        if waited and waited != LOG_FULL:
+            return waited
     result = flush_all(log)
     if result:
         return result
-    publish_durable(log)
-    log.sync_journals = 0
-    log.sync_changes_used = 0
-    log.sync_changes_put = 0
+    if WALRUS_DEBUG and rule_broken(RULE_SYNC_WAITS):
+        log.sync_sealed = 0
+    publish_durable(log, gathered == 0)
+    changes_done(log)
     log.stats.syncs += 1
-    return 0
+    return gathered if gathered else waited
 
 
 cdef int lead(Log *log, bint by_iothread) noexcept nogil:

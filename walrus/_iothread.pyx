@@ -74,12 +74,16 @@ cdef int space_step(Log *log, uint64_t now) noexcept nogil:
     cdef bint asked = walrus_exchange32(&log.space_wanted, 0)
     if asked or now >= log.next_space_ns:
         log.next_space_ns = now + SPACE_NS
+        if asked:
+            result = sync_by_iothread(log)          # only what is durable may be given up
+            if result == LOG_POISONED:
+                return result
         changed = space_raise_watermarks(log)
         if changed < 0:
             return log_fail(log, -changed, b"raise watermarks in", b"catalog")
         if changed and (asked or log.options.schedule != SCHEDULE_MILLISECONDS):
             result = sync_by_iothread(log)          # NoFsync too: before space is used again
-    if result == 0 and walrus_exchange32(&log.release_wanted, 0):
+    if result != LOG_POISONED and walrus_exchange32(&log.release_wanted, 0):
         result = space_release(log)
         if result == 0:
             result = space_punch(log)

@@ -74,7 +74,6 @@ ctypedef struct LogOptions:
     int64_t lock_timeout_ns
 
 ctypedef struct LogStats:
-    uint64_t appends
     uint64_t extents
     uint64_t extent_bytes
     uint64_t gathered_extents
@@ -182,6 +181,9 @@ ctypedef struct Log:
     uint64_t sync_changes_used
     uint64_t sync_changes_room
     uint64_t sync_changes_put       # how much of them is in a record
+    uint64_t sync_stamp             # ... the newest stamp among the changes that it took
+    uint64_t durable_stamp          # changes up to it are in flushed records
+    uint64_t sync_sealed            # ... sequence of the last chunk that was sealed when it had gathered
     uint32_t sync_journals          # bit per journal file that it wrote
     uint32_t journal_wanted         # 1 + index of the journal file that a sync waits for; 0 none
 

@@ -58,6 +58,7 @@ cdef int topic_restore(Log *log, const SnapshotTopic *row, const EpochEntry *epo
     topic.low = row.low
     topic.durable = row.durable
     topic.clean = row.clean
+    topic.clean_end = row.clean_end
     topic.retention = row.retention
     topic.retention_bytes = row.retention_bytes
     if row.epochs:
@@ -206,6 +207,7 @@ cdef int change_apply(Findings *findings, const Change *change) noexcept nogil:
         result = cut_change(findings, topic, change)
     elif change.kind == CHANGE_CLEAN:
         topic.clean = change.value != 0
+        topic.clean_end = change.extra
     elif change.kind == CHANGE_RETENTION:
         topic.retention = <uint8_t>change.value
         topic.retention_bytes = change.extra

@@ -48,7 +48,7 @@ ctypedef struct SnapshotTopic:      # 80 bytes, then epochs, ranges, name
     uint64_t low
     uint64_t durable                # the least end that recovery must find
     uint64_t retention_bytes
-    uint64_t reserved_value
+    uint64_t clean_end              # the end that the clean mark speaks of
     uint32_t epochs
     uint32_t ranges
     uint16_t name_bytes

@@ -51,8 +51,8 @@ ctypedef struct Topic:
     uint64_t durable
     uint64_t low
     uint64_t low_durable
+    uint64_t appended               # entries since the log was opened
     uint64_t syncing_end            # what the running sync covers
-    uint64_t syncing_low
     Chunk *oldest                   # staged chunks, oldest first
     Chunk *current                  # the open one, the last of them; or NULL
     Place *places                   # sorted by first offset (pieces of a frame in their order)
@@ -72,7 +72,8 @@ ctypedef struct Topic:
     int chunk_class                 # of the next chunk
     uint64_t chunk_time_ns          # when the current chunk was taken (rate)
     uint64_t payload_bytes          # appended, from the oldest entry kept to the end
-    uint8_t clean
+    uint8_t clean                   # marked clean, when its end was clean_end: what lies beyond makes it dirty again
+    uint64_t clean_end
     uint8_t retention               # 0 none, 1 consumed, 2 bytes
     uint64_t retention_bytes
     uint32_t control_slot

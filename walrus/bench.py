@@ -1,5 +1,9 @@
 """``walrus bench``: how fast this machine appends, each figure beside its limit, measured in the same run.
 
+The limit is measured right before and right after the figure; the higher one counts, and how far the two are apart says how
+quiet the machine was: where they differ much, or the machine was busy at the start, the shares mean little, and the output
+says so.
+
 Every figure is measured in a process of its own, which writes at least the bytes asked for while retention recycles log files.
 Afterwards the page cache is dropped and another process opens the log and compares every entry that was kept with what had been
 appended: entry n of a topic is known from n alone. Nothing here passes or fails by a time; only a comparison can fail.
@@ -43,6 +47,8 @@ CHECK_EVERY_SYNCED: Final = 500
 READ_BYTES: Final = 4 * MIB
 QUICK_GIB: Final = 3.0
 LIMIT_BYTES_LEAST: Final = GIB
+UNSTEADY: Final = 1.25  # two measurements of one limit that are further apart
+BUSY_LOAD: Final = 0.25  # load average for each CPU at the start
 SHOWN_STATS: Final = (
     "extents", "gathered_extents", "written_bytes", "direct_bytes", "submissions", "submitted", "submitted_max",
     "flushes", "records", "syncs", "room_waits", "room_wait_ns", "log_files_created", "log_files_recycled", "snapshots",
@@ -315,22 +321,26 @@ def planned(options: argparse.Namespace) -> list[Figure]:
 
 
 def limit_of(figure: Figure, directory: str, quick: bool) -> Limit:
+    """One of the two: together they write as much as the figure."""
     if figure.schedule == "sync_each":
-        return flushed_writes(directory, 3.0 if quick else 20.0)
-    return sequential_writes(directory, max(figure.target, LIMIT_BYTES_LEAST))
+        return flushed_writes(directory, 2.0 if quick else 10.0)
+    return sequential_writes(directory, max(figure.target // 2, LIMIT_BYTES_LEAST))
 
 
 def run_one(figure: Figure, base: str, quick: bool) -> dict[str, Any]:
     """Limit, figure, comparison; nothing of it is left."""
     print(f"{figure.title} ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="walrus-bench-", dir=base) as directory:
-        limit = limit_of(figure, directory, quick)
+        limits = [limit_of(figure, directory, quick)]
         path = os.path.join(directory, "log")
         result = in_new_process(measure, figure, path)
+        limits.append(limit_of(figure, directory, quick))
         result["caches"] = drop_caches(path)
         result["compared"] = in_new_process(compare, figure, path, result["counts"])
+    limit = max(limits, key=lambda one: one.per_second)
     shares = "entries_per_s" if limit.unit == "1/s" else "payload_bytes_per_s"
     result.update(name=figure.name, title=figure.title, limit=asdict(limit), share_of_limit=result[shares] / limit.per_second)
+    result["limits"] = [one.per_second for one in limits]
     if limit.unit == "B/s":
         result["written_share_of_limit"] = result["written_bytes_per_s"] / limit.per_second
     return result
@@ -343,7 +353,7 @@ def machine(base: str) -> dict[str, Any]:
     return {
         "cpu": model or platform.machine(), "cpus": len(os.sched_getaffinity(0)), "memory_bytes": memory,
         "kernel": platform.release(), "python": platform.python_version(), "walrus": walrus.__version__,
-        "free_bytes": shutil.disk_usage(base).free,
+        "free_bytes": shutil.disk_usage(base).free, "load_average": os.getloadavg()[0],
     }  # fmt: skip
 
 
@@ -356,6 +366,8 @@ def run(options: argparse.Namespace) -> bool:
     facts = report["machine"]
     print(f"{facts['cpu']}, {facts['cpus']} CPUs, {facts['memory_bytes'] / GIB:.0f} GiB, Linux {facts['kernel']}, "
           f"Python {facts['python']}, walrus {facts['walrus']}")
+    if facts["load_average"] > BUSY_LOAD * facts["cpus"]:
+        print(f"the machine is busy (load average {facts['load_average']:.1f}): these figures and limits mean little")
     copied = copying()
     report["memcpy"] = asdict(copied)
     print(f"{copied.what}: {copied.per_second / 1e9:.1f} GB/s\n")
@@ -376,18 +388,21 @@ def run(options: argparse.Namespace) -> bool:
 def print_result(result: dict[str, Any]) -> None:
     """A figure, its limit, and what the log said of itself."""
     limit, stats, compared = result["limit"], result["stats"], result["compared"]
+    before, after = result["limits"]
     if limit["unit"] == "B/s":
-        of_limit = f"{limit['per_second'] / 1e6:,.0f} MB/s"
+        of_limit = f"{limit['per_second'] / 1e6:,.0f} MB/s (before {before / 1e6:,.0f}, after {after / 1e6:,.0f})"
         share = f"payload {result['share_of_limit']:.0%}, written {result['written_share_of_limit']:.0%}"
     else:
-        of_limit, share = f"{limit['per_second']:,.0f}/s", f"{result['share_of_limit']:.0%}"
+        of_limit = f"{limit['per_second']:,.0f}/s (before {before:,.0f}, after {after:,.0f})"
+        share = f"{result['share_of_limit']:.0%}"
+    unsteady = "; the limit is UNSTEADY" if max(before, after) > UNSTEADY * min(before, after) else ""
     payload, written = result["payload_bytes_per_s"] / 1e6, result["written_bytes_per_s"] / 1e6
     direct = stats["direct_bytes"] / max(1, stats["written_bytes"])
     requests = stats["submitted"] / max(1, stats["submissions"])
     print(result["title"])
     for line in (
         f"{result['entries_per_s']:,.0f} entries/s; payload {payload:,.0f} MB/s, written {written:,.0f} MB/s",
-        f"limit: {of_limit} ({limit['what']}): {share} of it",
+        f"limit: {of_limit}, {limit['what']}: {share} of it{unsteady}",
         f"{sum(result['counts']):,} entries in {result['seconds']:.1f} s; {result['io']}, {stats['written_bytes'] / GIB:.1f} GiB "
         f"written, {direct:.0%} by O_DIRECT",
         f"{stats['extents']:,} extents, {requests:.1f} SQEs a submission (most {stats['submitted_max']:,}), "

@@ -81,12 +81,17 @@ def fail(command: str, error: BaseException, code: int) -> int:
 # ------------------------------------------------------------------------------------------------------------- opening
 
 
-def open_to_look(path: str) -> Any:
-    """The log beside its writer; where it has none, the log itself."""
+def require_log(path: str) -> None:
+    """Looking makes nothing: neither a directory nor a log."""
     if not os.path.isdir(path):
         raise CommandError(f"there is no directory {path}")
     if not any(os.path.exists(os.path.join(path, name)) for name in ("catalog.0", "catalog.1", "log-00000001")):
         raise CommandError(f"there is no log in {path}: it has no catalog")
+
+
+def open_to_look(path: str) -> Any:
+    """The log beside its writer; where it has none, the log itself."""
+    require_log(path)
     opening: Callable[..., Any] = walrus.open
     try:
         return opening(path, read_only=True)
@@ -210,6 +215,7 @@ def run_tail(options: argparse.Namespace) -> int:
             for _ in write_entries(topic.read(start), options):
                 pass
         return OK
+    require_log(options.directory)
     position: int | None = None
     opening: Callable[..., Any] = walrus.open
     while True:

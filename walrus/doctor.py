@@ -30,6 +30,7 @@ DESCRIPTORS_COMFORTABLE: Final = 256
 MEMLOCK_BYTES_COMFORTABLE: Final = 8 * MIB
 SINGLE_ISSUER_KERNEL: Final = (6, 0)
 DIOALIGN_KERNEL: Final = (6, 1)
+RING_KERNEL: Final = (5, 6)
 UNACCOUNTED_RING_KERNEL: Final = (5, 12)  # before, a ring's memory counted against RLIMIT_MEMLOCK
 
 REMOTE: Final = ("nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "glusterfs", "fuse")
@@ -68,6 +69,8 @@ def _kernel() -> Finding:
     seen = f"{platform.system()} {platform.release()}, {platform.machine()}, Python {platform.python_version()}"
     if version >= DIOALIGN_KERNEL:
         return Finding("kernel", "ok", seen)
+    if version < RING_KERNEL:
+        return Finding("kernel", "warn", seen, "too old for io_uring (5.6): pwrite is used, slower, as safe")
     missing = "STATX_DIOALIGN (6.1)" if version >= SINGLE_ISSUER_KERNEL else "STATX_DIOALIGN (6.1) and SINGLE_ISSUER (6.0)"
     return Finding("kernel", "warn", seen, f"lacks {missing}: it works without, a little slower; 6.1 or newer has both")
 
@@ -116,7 +119,7 @@ def _file_system(directory: Path) -> Finding:
     if kind.split(".")[0] in REMOTE:
         return Finding(name, "warn", seen, "locks and flushes are only as good as the server's; a local disk is what is tested")
     if kind == "btrfs":
-        return Finding(name, "warn", seen, "log files are made NOCOW; do not snapshot or reflink an open log (docs/operating.md)")
+        return Finding(name, "warn", seen, "make the log's directory NOCOW before its first open: chattr +C (docs/operating.md)")
     if kind == "overlay":
         return Finding(name, "warn", seen, "a container's own layer goes with the container: put the log on a volume")
     return Finding(name, "ok", seen)
