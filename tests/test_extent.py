@@ -1,14 +1,9 @@
-# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Extent and journal record: a header counts where it was written, whole, or not at all."""
 import struct
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "native"))
-from probe_build import probe  # noqa: E402, F401
-from reference import crc32c, flipped, patched, resealed, seeded  # noqa: E402
+from tests.native.reference import crc32c, flipped, patched, resealed, seeded
 
 LOG_ID = bytes(range(16))
 NUMBER, POSITION = 3 << 32 | 9, 40960

@@ -1,14 +1,9 @@
-# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Log file: head and table count where they were written, whole, or not at all."""
 import struct
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "native"))
-from probe_build import probe  # noqa: E402, F401
-from reference import crc32c, flipped, patched, resealed  # noqa: E402
+from tests.native.reference import crc32c, flipped, patched, resealed
 
 LOG_ID = bytes(range(16))
 NUMBER, POSITION, END = 3 << 32 | 9, 65536, 61440

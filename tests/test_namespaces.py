@@ -8,9 +8,12 @@ import pytest
 import walrus
 from walrus.options import directory_of_key, resolve
 
-HOSTILE = ["", ".", "..", "...", "a/b", "a_b", "a b", "a\\b", "/", "//", "/etc", "../x", "a/../b", "ns_", "ns_e", "NS_E", "ns_x61", "a.b", "a" * 200,
-           "a" * 201, "a" * 300, "a" * 300 + "b", "é", "é" * 300, "e\u0301", "\u202e", "\U0001f40b", "\0", "\n", "\ud800", "-", "_", "--", "con",
-           "ns_h" + "0" * 64, "ns_x" + "b".encode().hex(), "%2F", "~", "~root", "$HOME", "*"]
+HOSTILE = [
+    "", ".", "..", "...", "a/b", "a_b", "a b", "a\\b", "/", "//", "/etc", "../x", "a/../b", "ns_", "ns_e",
+    "NS_E", "ns_x61", "a.b", "a" * 200, "a" * 201, "a" * 300, "a" * 300 + "b", "é", "é" * 300, "e\u0301",
+    "\u202e", "\U0001f40b", "\0", "\n", "\ud800", "-", "_", "--", "con", "ns_h" + "0" * 64, "ns_x" +
+    b"b".hex(), "%2F", "~", "~root", "$HOME", "*",
+]
 
 
 def test_no_two_keys_share_a_directory():

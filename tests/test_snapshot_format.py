@@ -1,14 +1,9 @@
-# ruff: noqa: F811  (the fixture `probe` is imported and then named as an argument)
 """Snapshot: every topic, cursor and file comes back, or the whole snapshot does not count."""
 import struct
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "native"))
-from probe_build import probe  # noqa: E402, F401
-from reference import flipped, patched, resealed, seeded  # noqa: E402
+from tests.native.reference import flipped, patched, resealed, seeded
 
 BIG = 2**64 - 1
 TOPIC, CURSOR = 160, 160 + 80 + 16 + 16 + 8         # where they begin in the small one

@@ -76,7 +76,8 @@ def test_parameters_are_the_same(stub):
             real = list(inspect.signature(value).parameters)
         except (TypeError, ValueError):
             text = (value.__doc__ or "").split("(", 1)[1].split(")", 1)[0]       # the signature that Cython embeds
-            real = [part.strip().split("=")[0].split(":")[0].split(" ")[-1] for part in text.split(",") if part.strip() not in ("*", "/")]
+            parts = [part.strip() for part in text.split(",") if part.strip() not in ("*", "/")]
+            real = [part.split("=")[0].split(":")[0].split(" ")[-1] for part in parts]
         stub_names = [argument.arg for argument in node.args.posonlyargs + node.args.args + node.args.kwonlyargs]
         assert [part for part in real if part != "self"] == [part for part in stub_names if part != "self"], name
 
@@ -105,7 +106,8 @@ def test_a_program_type_checks(tmp_path):
 import walrus
 from walrus import FsyncSchedule, ReadConsistency
 
-with walrus.open("x", consistency=ReadConsistency.AtLeastOnce(5), fsync_schedule=FsyncSchedule.SyncEach, retention="consumed") as log:
+with walrus.open("x", consistency=ReadConsistency.AtLeastOnce(5), fsync_schedule=FsyncSchedule.SyncEach,
+                 retention="consumed") as log:
     offset: int = log.topic("t").append(b"x")
     firsts: dict[str, int] = log.append_batch({"a": [b"x"], "b": (bytearray(b"y"),)})
     for entry in log.topic("t").read():
@@ -118,6 +120,7 @@ with walrus.open("x", consistency=ReadConsistency.AtLeastOnce(5), fsync_schedule
     maybe: bytes | None = log.read_next("t", True)
     io: str = log.stats().io
 ''')
-    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "program.py")],
-                          capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin"})
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path,
+                          env={"PYTHONPATH": str(PACKAGE.parent), "PATH": "/usr/bin:/bin"})
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,15 +8,16 @@
         for entry in orders.read():
             print(entry.offset, entry.data)
 
-The distribution is ``walrus-log``. Another distribution owns the name ``walrus`` on the index; having both in one environment is
-refused here, because they write over each other's files.
+The distribution is ``walrus-log``. Another distribution owns the name ``walrus`` on the index; having both in one
+environment is refused here, because they write over each other's files.
 """
 
 from pathlib import Path as _Path
 
 if (_Path(__file__).parent / "tusks").is_dir() or (_Path(__file__).parent / "containers.py").is_file():
     raise ImportError(
-        f"{_Path(__file__).parent} holds files of two distributions that share the import name 'walrus': walrus-log (this one) and walrus "
+        f"{_Path(__file__).parent} holds files of two distributions that share the import name 'walrus': walrus-log "
+        "(this one) and walrus "
         "(Redis containers). Keep one: pip uninstall walrus walrus-log, then pip install the one you want."
     )
 

@@ -1,4 +1,5 @@
-"""The handle of an open log, and what the other handles share: entering and leaving a call, waiting with an eye on signals.
+"""The handle of an open log, and what the other handles share: entering and leaving a call, waiting with an eye on
+signals.
 
 Layer: the Python border. With the GIL unless a function says nogil.
 """
@@ -17,7 +18,8 @@ cdef class LogHandle:
     cdef int enter(self, object doing) except -1
     cdef void leave(self) noexcept
     # What was appended before is durable when it returns. An exception carries a note that names topic and offset.
-    cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end, uint64_t stamp) except -1
+    cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end,
+                          uint64_t stamp) except -1
     cdef uint64_t deadline(self, object timeout) except? 0      # of an append: CLOCK_MONOTONIC, 0 for ever
     # The topic, made if `create`; NULL where there is none. Between enter() and leave().
     cdef Topic *find(self, bytes name, bint create) except? NULL

@@ -1,5 +1,8 @@
 from typing import Any, Self
 
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class LogHandle:
     """An open log directory. Use ``walrus.open()``."""
 

@@ -1,8 +1,8 @@
 """The handle of an open log: opening, closing, sync, space, counts.
 
-Invariants. A call that lets go of the GIL stands between enter() and leave(); close() refuses new ones, waits for those under
-way, then closes the engine. `closing` changes with the GIL held, so a call that keeps the GIL needs no counting. The struct
-lives as long as the handle, and every other handle keeps this one alive.
+Invariants. A call that lets go of the GIL stands between enter() and leave(); close() refuses new ones, waits for those
+under way, then closes the engine. `closing` changes with the GIL held, so a call that keeps the GIL needs no counting.
+The struct lives as long as the handle, and every other handle keeps this one alive.
 
 Threads: all methods from any thread. Nobody waits for a native lock, a futex or the disk while holding the GIL.
 """
@@ -143,8 +143,11 @@ cdef class LogHandle:
     cdef void leave(self) noexcept:
         log_leave(self.log)
 
-    cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end, uint64_t stamp) except -1:
-        """A sync. On a full disk one that could do less than all is enough where `appended` is durable up to `end`, or the change `stamp`."""
+    cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end,
+                          uint64_t stamp) except -1:
+        """A sync. On a full disk one that could do less than all is enough where `appended` is durable up to `end`, or
+        the change `stamp`.
+        """
         cdef uint64_t ticket
         cdef int code
         with nogil:
@@ -163,7 +166,8 @@ cdef class LogHandle:
                 PyErr_CheckSignals()
             except BaseException as error:
                 if offset is not None:
-                    error.add_note(f"Offset {offset} of topic {topic!r} is written but was not seen to become durable: the outcome is "
+                    error.add_note(f"Offset {offset} of topic {topic!r} is written but was not seen to become durable: "
+                                   "the outcome is "
                                    "unknown, opening the log again may bring it back.")
                 raise
 
@@ -195,8 +199,8 @@ cdef class LogHandle:
     def close(self):
         """Writes and flushes everything, gives back thread, ring, memory and lock. Closing again does nothing.
 
-        Calls of other threads that are under way end first, waiting ones with ``ClosedError``. A failure that nobody has been told of
-        yet is raised here (``LogFailedError``, ``StorageFullError``); all is given back nevertheless.
+        Calls of other threads that are under way end first, waiting ones with ``ClosedError``. A failure that nobody
+        has been told of yet is raised here (``LogFailedError``, ``StorageFullError``); all is given back nevertheless.
         """
         cdef int code
         if self.log == NULL or self.closing or walrus_load32(&self.log.forked):
@@ -216,7 +220,8 @@ cdef class LogHandle:
     def sync(self):
         """Makes durable all that was appended and committed before, on every schedule. Returns when it is on the disk.
 
-        Raises ``LogFailedError`` (a write or flush failed: the outcome is unknown), ``StorageFullError``, ``ClosedError``.
+        Raises ``LogFailedError`` (a write or flush failed: the outcome is unknown), ``StorageFullError``,
+        ``ClosedError``.
         """
         self.enter("sync")
         try:
@@ -328,7 +333,8 @@ cdef class LogHandle:
         values = dict(log.stats)
         values.update(log.device.stats)
         values.update(
-            appends=appends, io="io_uring" if log.device.way == DEVICE_URING else "mmap" if log.device.way == DEVICE_MMAP else "pwrite",
+            appends=appends,
+            io="io_uring" if log.device.way == DEVICE_URING else "mmap" if log.device.way == DEVICE_MMAP else "pwrite",
             io_asked=log.device.asked, io_fallback_errno=log.device.fallback_errno, direct_io=not log.device.direct_refused,
             staging_bytes=log.staging.bytes, staging_free_bytes=log.staging.free_bytes, topics=log.topics.count,
             log_files=log.files.count, log_file_bytes=log.files.total_bytes, log_files_created=log.files.created,

@@ -1,6 +1,9 @@
+from typing_extensions import disjoint_base
+
 from ._core_read import Batch, Entry
 from ._core_topic import TopicHandle
 
+@disjoint_base
 class CursorHandle:
     """A durable read position. Use ``topic.cursor(name)``."""
 

@@ -1,10 +1,11 @@
 """The handle of a cursor: a named one, or a topic's shared one, whose ReadConsistency is kept here.
 
-Invariants. What a call hands out lies between the position when it took cursor.lock and the one when it let go of it, so each entry
-goes to one caller. An error leaves position and stored value as they were. Named cursors are stored by commit() alone. The
-shared cursor: strictly at once, its new position is stored (and flushed, but under NoFsync) before the entries are handed out; at
-least once, what is stored never reaches beyond what earlier calls handed out, and is moved on before more than `persist_every`
-entries would have to be handed out again. A peek, or a read that finds nothing, changes nothing.
+Invariants. What a call hands out lies between the position when it took cursor.lock and the one when it let go of it,
+so each entry goes to one caller. An error leaves position and stored value as they were. Named cursors are stored by
+commit() alone. The shared cursor: strictly at once, its new position is stored (and flushed, but under NoFsync) before
+the entries are handed out; at least once, what is stored never reaches beyond what earlier calls handed out, and is
+moved on before more than `persist_every` entries would have to be handed out again. A peek, or a read that finds
+nothing, changes nothing.
 
 Threads: all methods from any thread, under cursor.lock; it is never waited for with the GIL held.
 """
@@ -20,7 +21,6 @@ from walrus._libc cimport (int64_t, uint8_t, walrus_add32, walrus_futex_wait, wa
                            walrus_monotonic_ns, walrus_store64, walrus_trylock, walrus_unlock)
 from walrus._log_state cimport LOG_NO_MEMORY, LOG_POISONED, SCHEDULE_EACH, SCHEDULE_NONE, Log
 from walrus._read cimport reader_free
-from walrus._take cimport TAKE_ENTRIES_MAX
 from walrus._topics cimport CURSOR_NAMED, CURSOR_SHARED, Topic
 
 cdef enum:
@@ -188,7 +188,8 @@ cdef class CursorHandle:
         finally:
             walrus_unlock(&self.cursor.lock)
 
-    # ----------------------------------------------------------------------------------------------------- the shared one
+    # ----------------------------------------------------------------------------------------------------- the shared
+    # one
 
     cdef bint has_entries(self) except -1:
         """Is there anything that a shared cursor could hand out? One that was never used is not entered for less."""
@@ -231,7 +232,8 @@ cdef class CursorHandle:
             with nogil:
                 reader_free(reader)
 
-    # ------------------------------------------------------------------------------------------------------- public methods
+    # ------------------------------------------------------------------------------------------------------- public
+    # methods
 
     def read_next(self):
         """The next entry (Entry) or None; the position moves behind it, nothing is stored before ``commit()``."""
@@ -244,9 +246,9 @@ cdef class CursorHandle:
     def read_batch(self, max_bytes=1 << 20, max_entries=None):
         """The next entries as a Batch (empty: there are none); the position moves behind them.
 
-        At least one entry if there is one, then as long as the payloads fit `max_bytes`, at most `max_entries` (1 to 2,000, the default).
-        Raises ``CorruptionError`` (with ``next_offset``, for ``seek``), ``OffsetOutOfRange`` (reclaimed), ``ClosedError``, ``OSError``; the
-        position has not moved then.
+        At least one entry if there is one, then as long as the payloads fit `max_bytes`, at most `max_entries` (1 to
+        2,000, the default). Raises ``CorruptionError`` (with ``next_offset``, for ``seek``), ``OffsetOutOfRange``
+        (reclaimed), ``ClosedError``, ``OSError``; the position has not moved then.
         """
         cdef uint64_t bytes_max = checked_bytes(max_bytes)
         cdef uint32_t entries_max = checked_entries(max_entries)
@@ -259,8 +261,9 @@ cdef class CursorHandle:
     def commit(self, offset=None):
         """Stores the position, or `offset`: where processing goes on after a restart.
 
-        Survives SIGKILL when it returns; a power cut when it returns under ``SyncEach``, else with the log's next sync. Raises
-        ``OffsetOutOfRange``, ``StorageFullError``, ``ClosedError``, ``CorruptionError`` (the stored position is damaged: seek first).
+        Survives SIGKILL when it returns; a power cut when it returns under ``SyncEach``, else with the log's next sync.
+        Raises ``OffsetOutOfRange``, ``StorageFullError``, ``ClosedError``, ``CorruptionError`` (the stored position is
+        damaged: seek first).
         """
         cdef uint64_t value
         self.topic.log.enter("commit")
@@ -357,7 +360,8 @@ cdef class CursorHandle:
         finally:
             self.topic.log.leave()
 
-    # ------------------------------------------------------------------------------------------------------------ following
+    # ------------------------------------------------------------------------------------------------------------
+    # following
 
     cdef int wait(self, uint64_t deadline_ns) except -1:
         """A slice of waiting for a new entry."""

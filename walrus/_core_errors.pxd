@@ -9,7 +9,8 @@ from walrus._topics cimport Topic
 
 # Raises what `code` means while `doing` something ("append", "sync", ...); topic and offset may be None. Always -1.
 cdef int raise_code(Log *log, int code, object doing, object topic, object offset) except -1
-# A code that came of reading the topic `name` (state: NULL where it does not exist) from `offset` on; failure may be NULL.
+# A code that came of reading the topic `name` (state: NULL where it does not exist) from `offset` on; failure may be
+# NULL.
 cdef int raise_read(Log *log, Topic *state, ReadFailure *failure, int code, object name, uint64_t offset) except -1
 # Why log_open() did not open `path`.
 cdef int raise_open(Log *log, int code, object path, int64_t holder) except -1

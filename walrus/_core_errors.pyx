@@ -36,8 +36,10 @@ cdef object failed(Log *log, object doing, object topic, object offset):
     file = os.path.join(path, file_of(log.failure.file))
     what = (<bytes>log.failure.what).decode()
     return errors.LogFailedError(
-        code, f"{os.strerror(code)}: could not {what} (seen while trying to {doing}{where(topic, offset)}); appends are refused from "
-        f"now on, what is durable can still be read; whether entries that were not yet durable are kept is unknown until the "
+        code, f"{os.strerror(code)}: could not {what} (seen while trying to {doing}{where(topic, offset)}); appends "
+              "are refused from "
+        f"now on, what is durable can still be read; whether entries that were not yet durable are kept is unknown "
+        "until the "
         f"log is closed and opened again: look there before appending them again", file,
         topic=topic, offset=offset, path=path)
 
@@ -45,7 +47,8 @@ cdef object failed(Log *log, object doing, object topic, object offset):
 cdef object full(Log *log, object doing, object topic, object offset):
     path = path_of(log)
     return errors.StorageFullError(
-        ENOSPC, f"no space on the disk to {doing}{where(topic, offset)}; make room (delete files, move cursors on under "
+        ENOSPC, f"no space on the disk to {doing}{where(topic, offset)}; make room (delete files, move cursors on "
+                "under "
         f"retention=\"consumed\" and call reclaim()) and try again: the log stays usable", path,
         topic=topic, offset=offset, path=path)
 
@@ -53,7 +56,8 @@ cdef object full(Log *log, object doing, object topic, object offset):
 cdef object full_at_close(Log *log):
     path = path_of(log)
     return errors.StorageFullError(
-        ENOSPC, "no space on the disk to write everything out at close; what was appended is still in the staging file and comes back when "
+        ENOSPC, "no space on the disk to write everything out at close; what was appended is still in the staging file "
+                "and comes back when "
         "the log is opened again on this machine before it restarts: make room and open it", path, path=path)
 
 
@@ -65,7 +69,8 @@ cdef object closed(Log *log, object doing):
 cdef object forked(Log *log, object doing):
     path = path_of(log)
     return errors.ForkedError(
-        f"cannot {doing}: the log in {path} was opened before this process was forked and belongs to the parent; open logs in the "
+        f"cannot {doing}: the log in {path} was opened before this process was forked and belongs to the parent; open "
+        "logs in the "
         "process that uses them (or fork first)", path=path)
 
 
@@ -90,19 +95,23 @@ cdef object described(Log *log, int code, object doing, object topic, object off
         return MemoryError(f"not enough memory to {doing}{where(topic, offset)}")
     if code == LOG_TIMEOUT:
         return errors.WaitTimeoutError(
-            f"timed out waiting to {doing}{where(topic, offset)}: the disk does not keep up; nothing was appended; wait longer, "
+            f"timed out waiting to {doing}{where(topic, offset)}: the disk does not keep up; nothing was appended; "
+            "wait longer, "
             "append less, or give the log more staging_bytes", topic=topic, offset=offset, path=path)
     if code == LOG_DAMAGED:
         return errors.CorruptionError(
-            f"topic {topic!r} in {path} lost entries that had been durable, and takes no appends until repair({topic!r}) accepts the "
+            f"topic {topic!r} in {path} lost entries that had been durable, and takes no appends until "
+            f"repair({topic!r}) accepts the "
             "hole; reading shows which offsets are affected", topic=topic, offset=offset, path=path)
     if code == LOG_TOO_LARGE:
         return errors.EntryTooLargeError(f"an entry is too large to {doing}{where(topic, offset)}", topic=topic, path=path)
     if code == LOG_OUT_OF_RANGE:
-        return errors.OffsetOutOfRange(f"cannot {doing}{where(topic, offset)}: no such offset", topic=topic, offset=offset, path=path)
+        return errors.OffsetOutOfRange(f"cannot {doing}{where(topic, offset)}: no such offset", topic=topic, offset=offset,
+                                       path=path)
     if -1000 < code < 0:
         return io_error(log, -code, doing, topic, offset)
-    return errors.WalrusError(f"could not {doing}{where(topic, offset)}: unexpected code {code}", topic=topic, offset=offset, path=path)
+    return errors.WalrusError(f"could not {doing}{where(topic, offset)}: unexpected code {code}", topic=topic, offset=offset,
+                              path=path)
 
 
 cdef int raise_code(Log *log, int code, object doing, object topic, object offset) except -1:
@@ -117,7 +126,8 @@ cdef int raise_cursor(Log *log, object topic, object name) except -1:
     path = path_of(log)
     cursor = "the shared cursor" if name is None else f"cursor {name!r}"
     raise errors.CorruptionError(
-        f"{cursor} of topic {topic!r} in {path} is damaged: its stored position does not validate, and none is guessed; seek() to the "
+        f"{cursor} of topic {topic!r} in {path} is damaged: its stored position does not validate, and none is "
+        "guessed; seek() to the "
         "offset where processing is to go on", topic=topic, path=path, file="control")
 
 
@@ -147,11 +157,13 @@ cdef int raise_read(Log *log, Topic *state, ReadFailure *failure, int code, obje
     bad, following, position = failure.offset, failure.next_offset, failure.position
     if failure.code:
         file = os.path.join(path, file)
-        raise OSError(abs(failure.code), f"{os.strerror(abs(failure.code))}, reading topic {name!r}, offset {bad}, at byte {position}; "
+        raise OSError(abs(failure.code), f"{os.strerror(abs(failure.code))}, reading topic {name!r}, offset {bad}, at "
+                                         f"byte {position}; "
                       f"other offsets stay readable: go on at {following}", file)
     place = f" ({file} at byte {position})" if file else ""
     raise errors.CorruptionError(
-        f"entries {bad} to {following - 1} of topic {name!r} in {path} are damaged: their bytes do not match their checksum{place}; no "
+        f"entries {bad} to {following - 1} of topic {name!r} in {path} are damaged: their bytes do not match their "
+        f"checksum{place}; no "
         f"cursor has moved; seek({following}) goes on behind them", topic=name, offset=bad, path=path,
         next_offset=following, file=file or None, position=position if file else None)
 
@@ -166,19 +178,23 @@ cdef int raise_open(Log *log, int code, object path, int64_t holder) except -1:
         pid = holder if holder > 0 else None
         by = f"process {pid}" if pid and pid != os.getpid() else "this process" if pid else "another process"
         raise errors.LockedError(
-            f"{path} is open for writing in {by}: a log has one writer; close it there, or give timeout= to wait for it",
+            f"{path} is open for writing in {by}: a log has one writer; close it there, or give timeout= to wait for "
+            "it",
             path=path, pid=pid)
     if code == LOG_CORRUPT:
         raise errors.CorruptionError(
-            f"cannot open {path}: {seen} is damaged ({what or 'it does not validate'}); nothing was changed; keep a copy of the "
+            f"cannot open {path}: {seen} is damaged ({what or 'it does not validate'}); nothing was changed; keep a "
+            "copy of the "
             "directory before you do anything to it", path=path, file=file or None)
     if code == LOG_TOO_NEW:
         raise errors.VersionError(
-            f"cannot open {path}: {seen} was written by a newer version of walrus ({what}); nothing was changed; upgrade walrus-log",
+            f"cannot open {path}: {seen} was written by a newer version of walrus ({what}); nothing was changed; "
+            "upgrade walrus-log",
             path=path)
     if code == LOG_FOREIGN:
         raise errors.CorruptionError(
-            f"cannot open {path}: {seen} does not belong to this log ({what or 'another log wrote it'}); nothing was changed; move it "
+            f"cannot open {path}: {seen} does not belong to this log ({what or 'another log wrote it'}); nothing was "
+            "changed; move it "
             "out of the directory if it came there by mistake", path=path, file=file or None)
     if code == LOG_NO_MEMORY or log == NULL:
         raise MemoryError(f"not enough memory to open {path}")

@@ -1,9 +1,9 @@
 """What a caller gives to be appended, checked and held: buffers of Python objects as arrays for the engine.
 
-Invariants. An iterable is collected first (at most 2,000 references and one more, to know that it is too long), then every entry's
-type and size is looked at; only then does anything reach the engine. Sizes come from exported buffers, never from `__len__`. The
-buffers stay exported until the batch is written; the engine reads each byte once, so a writer that changes them meanwhile
-changes what is stored, never whether it validates.
+Invariants. An iterable is collected first (at most 2,000 references and one more, to know that it is too long), then
+every entry's type and size is looked at; only then does anything reach the engine. Sizes come from exported buffers,
+never from `__len__`. The buffers stay exported until the batch is written; the engine reads each byte once, so a writer
+that changes them meanwhile changes what is stored, never whether it validates.
 
 Threads: with the GIL.
 """
@@ -35,7 +35,8 @@ cdef class Gathered:
 
 cdef object too_large(object what, uint64_t bytes):
     return EntryTooLargeError(
-        f"{what} has {bytes} bytes; the limit of one entry is MAX_ENTRY_BYTES = {MAX_ENTRY_BYTES} (1 GiB); nothing was appended: cut it "
+        f"{what} has {bytes} bytes; the limit of one entry is MAX_ENTRY_BYTES = {MAX_ENTRY_BYTES} (1 GiB); nothing was "
+        "appended: cut it "
         "into several entries")
 
 
@@ -43,12 +44,14 @@ cdef int buffer_of(object data, Py_buffer *view, object what) except -1:
     if isinstance(data, str):
         raise TypeError(f"{what} is a str, which has no bytes of its own: encode it first, as in append(text.encode())")
     if not PyObject_CheckBuffer(data):
-        raise TypeError(f"{what} is a {type(data).__name__}; an entry is bytes, or any object with a contiguous buffer (bytearray, "
+        raise TypeError(f"{what} is a {type(data).__name__}; an entry is bytes, or any object with a contiguous buffer "
+                        "(bytearray, "
                         "memoryview, array, numpy array)")
     try:
         PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
     except (BufferError, ValueError) as error:
-        raise BufferError(f"{what}: the buffer of this {type(data).__name__} is not contiguous; append a contiguous copy, as bytes(data) or "
+        raise BufferError(f"{what}: the buffer of this {type(data).__name__} is not contiguous; append a contiguous "
+                          "copy, as bytes(data) or "
                           "numpy.ascontiguousarray(data)") from error
     if <uint64_t>view.len > entry_bytes_max():
         size = view.len
@@ -64,7 +67,8 @@ cdef tuple collected(object entries):
     if PyList_CheckExact(entries):
         return PyList_AsTuple(entries)
     if isinstance(entries, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"a batch is an iterable of entries, not one {type(entries).__name__}: use append(), or append_batch(data=, lengths=) for "
+        raise TypeError(f"a batch is an iterable of entries, not one {type(entries).__name__}: use append(), or "
+                        "append_batch(data=, lengths=) for "
                         "entries back to back in one buffer")
     taken = []
     for entry in entries:
@@ -75,12 +79,14 @@ cdef tuple collected(object entries):
 
 
 cdef object too_many(object topic, object count):
-    return ValueError(f"a batch for topic {topic!r} has {count} entries; the limit is MAX_BATCH_ENTRIES = {ENTRIES_MAX}; nothing was appended: "
+    return ValueError(f"a batch for topic {topic!r} has {count} entries; the limit is MAX_BATCH_ENTRIES = "
+                      f"{ENTRIES_MAX}; nothing was appended: "
                       "append several batches")
 
 
 cdef object too_many_bytes(object topic, object bytes):
-    return ValueError(f"a batch for topic {topic!r} has {bytes} bytes; the limit is MAX_BATCH_BYTES = {MAX_BATCH_BYTES} (10 GiB); nothing was "
+    return ValueError(f"a batch for topic {topic!r} has {bytes} bytes; the limit is MAX_BATCH_BYTES = "
+                      f"{MAX_BATCH_BYTES} (10 GiB); nothing was "
                       "appended: append several batches")
 
 
@@ -185,7 +191,8 @@ cdef Gathered gather_packed(object data, object lengths, object topic):
     if total > batch_bytes_max():
         raise too_many_bytes(topic, total)
     if isinstance(data, str) or not PyObject_CheckBuffer(data):
-        raise TypeError(f"data= is a {type(data).__name__}; it is one contiguous buffer with the payloads back to back (bytes, numpy array)")
+        raise TypeError(f"data= is a {type(data).__name__}; it is one contiguous buffer with the payloads back to back "
+                        "(bytes, numpy array)")
     batch.views = <Py_buffer *>calloc(1, sizeof(Py_buffer))
     if batch.views == NULL:
         raise MemoryError("not enough memory for a batch")

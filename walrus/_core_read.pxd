@@ -31,7 +31,8 @@ cdef class EntryIterator:
 
     cdef int refill(self) except -1
 
-# Entries from `first` up to `end`, an empty batch if there is none; between log.enter() and log.leave(). One thread per reader.
+# Entries from `first` up to `end`, an empty batch if there is none; between log.enter() and log.leave(). One thread per
+# reader.
 cdef Batch batch_taken(TopicHandle topic, Reader *reader, uint64_t first, uint64_t end, uint64_t max_bytes, uint32_t max_entries)
 cdef Batch empty_batch(TopicHandle topic)
 cdef Reader *reader_made(TopicHandle topic) except NULL

@@ -1,9 +1,10 @@
 """What reading gives: entries, batches of them, and an iterator that moves no cursor.
 
-Invariants. A batch owns its bytes: it stays valid after the log is closed, and views of it keep it alive. An entry is taken whole. The
-disk is read without the GIL.
+Invariants. A batch owns its bytes: it stays valid after the log is closed, and views of it keep it alive. An entry is
+taken whole. The disk is read without the GIL.
 
-Threads: Entry and Batch never change, any thread may use them; an iterator is one thread's at a time (a second one gets a ValueError).
+Threads: Entry and Batch never change, any thread may use them; an iterator is one thread's at a time (a second one gets
+a ValueError).
 """
 cimport cython
 from cpython.array cimport array, clone
@@ -47,8 +48,8 @@ cdef class Entry:
 cdef class Batch:
     """A sequence of entries' payloads (bytes), taken together. ``batch[i]`` is bytes, a slice a list of them.
 
-    ``offsets`` and ``timestamps_ns`` stand beside them; ``entries()`` gives Entry objects. Its buffer is that of the payloads back to
-    back, for ``memoryview(batch)``, ``to_numpy()`` and ``to_arrow()``, which copy nothing.
+    ``offsets`` and ``timestamps_ns`` stand beside them; ``entries()`` gives Entry objects. Its buffer is that of the
+    payloads back to back, for ``memoryview(batch)``, ``to_numpy()`` and ``to_arrow()``, which copy nothing.
     """
 
     def __dealloc__(self):
@@ -88,7 +89,8 @@ cdef class Batch:
     def __repr__(self):
         if self.taken.count == 0:
             return f"Batch(topic={self.topic!r}, 0 entries)"
-        return (f"Batch(topic={self.topic!r}, {self.taken.count} entries, {self.taken.positions[self.taken.count]} bytes, offsets "
+        return (f"Batch(topic={self.topic!r}, {self.taken.count} entries, {self.taken.positions[self.taken.count]} "
+                "bytes, offsets "
                 f"{self.taken.offsets[0]} to {self.taken.offsets[self.taken.count - 1]})")
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
@@ -129,7 +131,8 @@ cdef class Batch:
         return PyBytes_FromStringAndSize(<char *>self.taken.positions, <Py_ssize_t>((self.taken.count + 1) * 8))
 
     def to_numpy(self):
-        """``(payload, positions)``: uint8 of all payload bytes, int64 of n + 1; entry i is ``payload[positions[i]:positions[i + 1]]``.
+        """``(payload, positions)``: uint8 of all payload bytes, int64 of n + 1; entry i is
+        ``payload[positions[i]:positions[i + 1]]``.
 
         Read-only; the payload is not copied. ImportError where numpy is not installed.
         """
@@ -137,7 +140,7 @@ cdef class Batch:
         return numpy.frombuffer(self, dtype=numpy.uint8), numpy.frombuffer(self.position_bytes(), dtype=numpy.int64)
 
     def to_arrow(self):
-        """A ``pyarrow.LargeBinaryArray`` of the payloads; their bytes are not copied. ImportError where pyarrow is not installed."""
+        """A ``pyarrow.LargeBinaryArray`` of the payloads; nothing is copied. ImportError where pyarrow is not installed."""
         arrow = needed("pyarrow", "to_arrow()", "pip install pyarrow")
         return arrow.LargeBinaryArray.from_buffers(
             arrow.large_binary(), self.taken.count, [None, arrow.py_buffer(self.position_bytes()), arrow.py_buffer(self)])
@@ -189,7 +192,8 @@ cdef uint64_t checked_bytes(object max_bytes) except? 0:
     if isinstance(max_bytes, bool) or not hasattr(max_bytes, "__index__"):
         raise TypeError(f"max_bytes is an int, not {type(max_bytes).__name__}")
     if max_bytes < 0:
-        raise ValueError(f"max_bytes={max_bytes}: payload bytes, 0 or more (at least one entry is given if there is one)")
+        raise ValueError(f"max_bytes={max_bytes}: payload bytes, 0 or more (at least one entry is given if there is "
+                         "one)")
     return min(max_bytes.__index__(), (1 << 63) - 1)
 
 

@@ -1,9 +1,13 @@
 from collections.abc import Iterable
+from typing import TypeVar
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 from ._core import LogHandle
 
+_AnyTopic = TypeVar("_AnyTopic", bound="TopicHandle")
+
+@disjoint_base
 class TopicHandle:
     """A named sequence of entries. Use ``log.topic(name)``."""
 
@@ -31,5 +35,5 @@ class TopicHandle:
     ) -> int: ...
 
 def append_batches(
-    log: LogHandle, pairs: list[tuple[TopicHandle, Iterable[Buffer]]], timeout: float | None = None
+    log: LogHandle, pairs: list[tuple[_AnyTopic, Iterable[Buffer]]], timeout: float | None = None
 ) -> list[int]: ...

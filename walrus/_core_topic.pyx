@@ -1,7 +1,8 @@
 """The handle of a topic: appending.
 
-Invariants. A small `bytes` is appended with the GIL held, by one call that never waits; whatever may wait or takes long lets go of the
-GIL and holds the caller's buffers meanwhile. A topic is made by the first append that has something to append.
+Invariants. A small `bytes` is appended with the GIL held, by one call that never waits; whatever may wait or takes long
+lets go of the GIL and holds the caller's buffers meanwhile. A topic is made by the first append that has something to
+append.
 
 Threads: all methods from any thread; see _core.pyx for close.
 """
@@ -60,14 +61,16 @@ cdef class TopicHandle:
 
     @cython.binding(False)
     def append(self, data, timeout=None):
-        """Appends one entry and returns its offset (int). `data`: bytes, or any object with a contiguous buffer; at most 1 GiB.
+        """Appends one entry and returns its offset (int). `data`: bytes, or any object with a contiguous buffer; at
+        most 1 GiB.
 
-        Survives SIGKILL of this process when it returns; a power cut as the log's schedule says. `timeout`: seconds to wait for
-        room when the disk does not keep up; None: as given to ``open()``, else for ever.
+        Survives SIGKILL of this process when it returns; a power cut as the log's schedule says. `timeout`: seconds to
+        wait for room when the disk does not keep up; None: as given to ``open()``, else for ever.
 
-        Raises ``TypeError`` (a str), ``EntryTooLargeError``, ``StorageFullError``, ``WaitTimeoutError``, ``ClosedError``,
-        ``LogFailedError``, ``CorruptionError`` (the topic is damaged and not repaired). Nothing was appended then, but where a flush
-        failed or was interrupted: the exception's note says that the outcome is unknown.
+        Raises ``TypeError`` (a str), ``EntryTooLargeError``, ``StorageFullError``, ``WaitTimeoutError``,
+        ``ClosedError``, ``LogFailedError``, ``CorruptionError`` (the topic is damaged and not repaired). Nothing was
+        appended then, but where a flush failed or was interrupted: the exception's note says that the outcome is
+        unknown.
         """
         cdef uint64_t offset = 0
         if (PyBytes_CheckExact(data) and PyBytes_GET_SIZE(data) < HOLD_GIL_BYTES and self.topic != NULL
@@ -80,9 +83,10 @@ cdef class TopicHandle:
     def append_batch(self, entries=None, timeout=None, *, data=None, lengths=None):
         """Appends a batch, all or nothing, and returns its first offset (int).
 
-        `entries`: an iterable of at most 2,000 entries. Or, for numpy and Arrow, `data`: one buffer with the payloads back to back, and
-        `lengths`: their lengths in bytes (an int64 array, or any iterable of ints). An empty batch changes nothing and returns
-        the end. Errors as in ``append``, and ``ValueError`` naming ``MAX_BATCH_ENTRIES`` (2,000) or ``MAX_BATCH_BYTES`` (10 GiB).
+        `entries`: an iterable of at most 2,000 entries. Or, for numpy and Arrow, `data`: one buffer with the payloads
+        back to back, and `lengths`: their lengths in bytes (an int64 array, or any iterable of ints). An empty batch
+        changes nothing and returns the end. Errors as in ``append``, and ``ValueError`` naming ``MAX_BATCH_ENTRIES``
+        (2,000) or ``MAX_BATCH_BYTES`` (10 GiB).
         """
         if entries is None:
             if data is None or lengths is None:
@@ -192,7 +196,7 @@ cdef class TopicHandle:
 
 
 def append_batches(LogHandle log not None, list pairs, timeout=None):
-    """Appends ``[(TopicHandle, entries)]``: each batch all or nothing, room for all made before the first. Gives first offsets."""
+    """Appends ``[(TopicHandle, entries)]``: each batch whole, room for all made before the first. Gives first offsets."""
     cdef TopicHandle topic
     cdef Gathered batch
     cdef uint64_t bytes = 0, deadline_ns

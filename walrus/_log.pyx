@@ -11,6 +11,7 @@ from walrus._changes cimport CHANGE_TOPIC, Change
 from walrus._control cimport ControlTopic, control_close, control_topic
 from walrus._device cimport DEVICE_AUTO, device_close, device_forked, device_open
 from walrus._extent cimport BLOCK_BYTES
+from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._iothread cimport iothread_start, iothread_stop
 from walrus._journal cimport JOURNAL_FILE_BYTES, JOURNAL_FILES_MAX, journal_close
 from walrus._journal_reuse cimport snapshot_take
@@ -19,8 +20,8 @@ from walrus._libc cimport (EEXIST, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, 
                            mkdir, open, openat, posix_memalign, pread, pthread_atfork, pwrite, strlen,
                            walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns, walrus_sleep_ns,
                            walrus_store32, walrus_store64, walrus_swap32, walrus_unlock)
-from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_LOCKED,
-                                LOG_NO_MEMORY, LOG_POISONED, RECORD_BYTES_MAX, RECORD_GROUPS_MAX, SCHEDULE_MILLISECONDS,
+from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_INTERRUPTED, LOG_LOCKED,
+                                LOG_NO_MEMORY, LOG_POISONED, RECORD_BYTES_MAX, RECORD_GROUPS_MAX, SCHEDULE_EACH, SCHEDULE_MILLISECONDS,
                                 STAGING_BYTES_DEFAULT, TAIL_BYTES_MAX, log_check, log_fail)
 from walrus._logfiles cimport LOG_FILE_BYTES_MAX, LOG_FILE_BYTES_MIN, logfiles_close, logfiles_flush
 from walrus._extent cimport GroupHeader
@@ -198,6 +199,14 @@ cdef int open_parts(Log *log, const char *path, int64_t *holder) noexcept nogil:
     return result
 
 
+cdef int settle(Log *log) noexcept nogil:
+    cdef uint64_t ticket = sync_ticket(log)
+    cdef int result = LOG_INTERRUPTED
+    while result == LOG_INTERRUPTED:
+        result = sync_wait(log, ticket, 0)
+    return 0 if result == LOG_FULL else result
+
+
 cdef int log_open(const char *path, const LogOptions *options, Log **opened, int64_t *holder) noexcept nogil:
     cdef int result
     cdef Log *log = <Log *>calloc(1, sizeof(Log))
@@ -212,6 +221,9 @@ cdef int log_open(const char *path, const LogOptions *options, Log **opened, int
         enlist(log)
         log.enlisted = True
         result = iothread_start(log)
+        # What a SIGKILL left in staging becomes durable first: under SyncEach nobody sees an entry before that.
+        if result == 0 and log.options.schedule == SCHEDULE_EACH and log.dirty_topics != NULL:
+            result = settle(log)
     if result:
         release(log)
         walrus_store32(&log.closed, 2)

@@ -277,6 +277,7 @@ cdef int merge_decide(Findings *findings, bint accept) noexcept nogil:
         if code < 0:
             result = code
             break
+        topic.suspect = code == 1
         result = result or code
     free(active)
     return result

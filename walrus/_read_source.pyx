@@ -19,6 +19,7 @@ from walrus._read_cache cimport (ReadCache, cache_discard, cache_load, cache_loa
                                  cache_unreference)
 from walrus._staging cimport CHUNK_OPEN, CHUNK_SEALED, CHUNK_WRITING, chunk_unpin
 from walrus._topics cimport Place, place_find
+from libc.string cimport strncpy
 
 cdef enum:
     AHEAD_PLACES = 64               # read along with the one that is wanted
@@ -124,6 +125,22 @@ cdef uint64_t damage_end(Topic *topic, uint64_t offset) noexcept nogil:
     return end
 
 
+cdef void blame_neighbour(const Topic *topic, uint64_t offset, ReadFailure *failure) noexcept nogil:
+    """The bytes that should be there follow those of the place before: so did they when they were written."""
+    cdef uint64_t i
+    cdef const Place *place = NULL
+    for i in range(topic.places_from, topic.places_count):
+        if topic.places[i].end > offset and place != NULL:
+            break
+        place = &topic.places[i]
+    if place == NULL:
+        return
+    strncpy(failure.file, place.file.file.name, sizeof(failure.file) - 1)
+    failure.position = place.group.position
+    if place.end <= offset:
+        failure.position += place.group.bytes
+
+
 cdef int nowhere(const Topic *topic, uint64_t offset, ReadFailure *failure) noexcept nogil:
     """Neither chunk nor place has it: a damaged range, or at least up to where the next frames begin."""
     cdef uint64_t end = range_end(topic, offset), at
@@ -141,6 +158,7 @@ cdef int nowhere(const Topic *topic, uint64_t offset, ReadFailure *failure) noex
                     end = chunk.group[i].first
             chunk = chunk.newer
     failure.next_offset = end
+    blame_neighbour(topic, offset, failure)
     return LOG_CORRUPT
 
 

@@ -26,6 +26,7 @@ from walrus._reopen_control cimport reopen_control, reopen_cursors, reopen_shari
 from walrus._reopen_files cimport reopen_beyond, reopen_journal, reopen_log_files, reopen_ring, reopen_states
 from walrus._restore cimport restore_changes, restore_snapshot
 from walrus._rules cimport RULE_EPOCH_DURABLE, RULE_EPOCH_NEW, rule_broken
+from walrus._salvage cimport salvage
 from walrus._scan cimport Window, window_free
 from walrus._snapshot_format cimport SNAPSHOT_CLEAN_CLOSE, SnapshotFile, SnapshotHead, snapshot_check
 from walrus._staging cimport REGION_BYTES, staging_open
@@ -237,6 +238,10 @@ cdef int merge(Findings *findings, Window *window) noexcept nogil:
         result = reopen_beyond(findings, window)
         if result >= 0:
             result = restore_changes(findings)
+        if result >= 0:
+            result = merge_decide(findings, False)
+        if result == 1:
+            result = salvage(findings, window)
         if result >= 0:
             result = merge_decide(findings, True)
     for i in range(log.topics.count):

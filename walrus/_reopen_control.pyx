@@ -94,6 +94,9 @@ cdef int reopen_cursors(Findings *findings) noexcept nogil:
     cdef uint64_t i, wanted
     cdef Topic *topic
     cdef Cursor *cursor
+    # Once more: where the newest snapshot was damaged, some topics were found by their extents alone, after the first time.
+    if log.catalog.control != NULL and cursors_adopt(&log.topics, &log.catalog, log.control.trusted) < 0:
+        return -ENOMEM
     for i in range(log.topics.count):
         topic = log.topics.by_number[i]
         cursor = topic.cursors

@@ -11,7 +11,7 @@ from walrus._changes cimport CHANGE_LOW, Change
 from walrus._control cimport ControlTopic
 from walrus._cursors cimport cursors_lowest
 from walrus._device cimport device_unlink, file_punch
-from walrus._extent cimport BLOCK_BYTES
+from walrus._extent cimport BLOCK_BYTES, GROUP_KIND_PIECE
 from walrus._libc cimport (ENOMEM, EOPNOTSUPP, WALRUS_DEBUG, free, malloc, memset, uint32_t, uint64_t, walrus_add64,
                            walrus_load32, walrus_load64, walrus_lock, walrus_store32, walrus_store64, walrus_unlock)
 from walrus._log_state cimport log_fail
@@ -111,6 +111,8 @@ cdef void places_release(Topic *topic) noexcept nogil:
             walrus_add64(&place.file.live, <uint64_t>-1)
             walrus_add64(&place.file.live_bytes, <uint64_t>0 - place.group.bytes)
         topic.payload_bytes -= place.group.payload_bytes
+        if place.group.kind == GROUP_KIND_PIECE and place.group.piece == 0 and place.group.count > 1:
+            topic.payload_bytes += 4 * <uint64_t>place.group.count      # the lengths at a large batch's beginning are no payload
         topic.places_from += 1
 
 

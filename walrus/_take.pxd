@@ -17,9 +17,9 @@ ctypedef struct Taken:
     uint32_t room                   # entries
     uint32_t count
 
-# Entries from offset `first` up to (not including) `end`: at least one if there is one, then as long as their payloads stay within
-# `max_bytes`, at most `max_entries` (1 to TAKE_ENTRIES_MAX). 0, or LOG_END: none; else a code of reader_next, nothing taken.
-# Trouble behind the first entry ends the taking without an error: the next one meets it.
+# Entries from offset `first` up to (not including) `end`: at least one if there is one, then as long as their payloads
+# stay within `max_bytes`, at most `max_entries` (1 to TAKE_ENTRIES_MAX). 0, or LOG_END: none; else a code of
+# reader_next, nothing taken. Trouble behind the first entry ends the taking without an error: the next one meets it.
 cdef int take(Reader *reader, uint64_t first, uint64_t end, uint64_t max_bytes, uint32_t max_entries, bint durable_only,
               Taken *taken) noexcept nogil
 cdef void taken_free(Taken *taken) noexcept nogil

@@ -1,7 +1,7 @@
 """Taking entries out of the log in one go: payloads back to back, with offsets and times beside them.
 
-Invariants: positions[0] is 0 and positions[count] the payload's size; offsets rise. The reader rests when take() returns, so nothing
-stays pinned while Python runs. Nothing is cut: a payload is copied whole or its entry is not taken.
+Invariants: positions[0] is 0 and positions[count] the payload's size; offsets rise. The reader rests when take()
+returns, so nothing stays pinned while Python runs. Nothing is cut: a payload is copied whole or its entry is not taken.
 
 Threads: see _take.pxd. No GIL.
 """

@@ -63,6 +63,7 @@ ctypedef struct Topic:
     uint32_t epoch_count
     DamagedRange *ranges
     uint32_t range_count
+    bint suspect                    # opening: something promised is missing so far
     bint refuses                    # damaged, not repaired: takes no appends
     bint dirty                      # in log.dirty_topics
     bint busy                       # a large frame is being written: appends wait

@@ -19,9 +19,11 @@ class Cursor(CursorHandle):
     __slots__ = ()
 
     def follow(self, timeout: float | None = None) -> Iterator[Entry]:
-        """Entries as they come, each moving the position by one; ends after `timeout` seconds without a new one (None: never).
+        """Entries as they come, each moving the position by one; ends after `timeout` seconds without a new one (None:
+        never).
 
-        ``commit()`` in the loop's body stores the position behind the entry at hand. Closing the log raises ``ClosedError`` here.
+        ``commit()`` in the loop's body stores the position behind the entry at hand. Closing the log raises
+        ``ClosedError`` here.
         """
         while (entry := self._next_within(timeout)) is not None:
             yield entry

@@ -1,7 +1,7 @@
 """What can go wrong, as types. Every message says what happened, where (topic, offset, path) and what to do.
 
-Definitions only: the Python border turns the engine's codes into these in one place (`_core_errors.pyx`). Real I/O errors
-are ``OSError`` with errno and file; wrong arguments are ``TypeError`` and ``ValueError``.
+Definitions only: the Python border turns the engine's codes into these in one place (`_core_errors.pyx`). Real I/O
+errors are ``OSError`` with errno and file; wrong arguments are ``TypeError`` and ``ValueError``.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class WalrusError(Exception):
 class CorruptionError(WalrusError):
     """Bytes on the disk do not validate. No cursor has moved; other offsets and other topics stay readable.
 
-    ``file`` and ``position`` say where it was seen (None: not one place); ``next_offset`` is where reading can go on, for
-    ``cursor.seek()`` and ``topic.read()`` (None where the error is not about a read).
+    ``file`` and ``position`` say where it was seen (None: not one place); ``next_offset`` is where reading can go on,
+    for ``cursor.seek()`` and ``topic.read()`` (None where the error is not about a read).
     """
 
     next_offset: int | None
@@ -118,8 +118,8 @@ class StorageFullError(WalrusError, OSError):
 
 
 class LogFailedError(WalrusError, OSError):
-    """A write or a flush failed (errno and file as in ``OSError``). The outcome of what was not yet durable is unknown until the
-    log is opened again; appends are refused, reads of what is durable go on.
+    """A write or a flush failed (errno and file as in ``OSError``). The outcome of what was not yet durable is unknown
+    until the log is opened again; appends are refused, reads of what is durable go on.
     """
 
 

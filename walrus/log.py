@@ -1,7 +1,7 @@
 """An open log as Python users meet it: topics by name, batches over several, statistics, the end of its life.
 
-Opening goes through ``options.resolve()`` and the compiled handle; what is in use is said once, to the logger ``walrus``. A log that is
-collected without ``close()`` warns and is closed; one that is open when the interpreter ends is closed.
+Opening goes through ``options.resolve()`` and the compiled handle; what is in use is said once, to the logger ``walrus``. A
+log that is collected without ``close()`` warns and is closed; one that is open when the interpreter ends is closed.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class Log(LogHandle):
     ) -> dict[str, int]:
         """Appends to several topics, each batch all or nothing; gives each topic's first offset.
 
-        Every batch is checked, and room for all is made, before the first is written: a full disk changes nothing. A crash in between may
-        keep some topics' batches. Limits (for each topic) and errors as ``Topic.append_batch``.
+        Every batch is checked, and room for all is made, before the first is written: a full disk changes nothing. A
+        crash in between may keep some topics' batches. Limits (for each topic) and errors as ``Topic.append_batch``.
         """
         if not isinstance(batches, Mapping):
             raise TypeError(f"append_batch takes a mapping of topic names to entries, not {type(batches).__name__}")

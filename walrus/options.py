@@ -1,7 +1,7 @@
 """What ``open()`` takes, checked when it is given: options, environment, and where a log's directory lies.
 
-``resolve()`` turns the arguments of ``open()`` and of the builder into Options; the environment is read there, once. Keys become names
-of directories by an injective map that never leaves the data directory.
+``resolve()`` turns the arguments of ``open()`` and of the builder into Options; the environment is read there, once. Keys
+become names of directories by an injective map that never leaves the data directory.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ def environment_flag(name: str) -> bool:
 
 
 def directory_of_key(key: str) -> str:
-    """The directory's name for a key (a namespace): no two keys have the same one, none has a slash or is ``.`` or ``..``.
+    """The directory's name for a key (a namespace): no two keys have the same one, none has a slash or is ``.`` or
+    ``..``.
 
-    Keys of ASCII letters, digits, ``-`` and ``_`` (1 to 200 of them, not beginning with ``ns_``) name their directory. Any other key
-    becomes ``ns_x`` and its UTF-8 bytes in hexadecimal; a long one ``ns_h`` and its SHA-256; the empty one ``ns_e``.
+    Keys of ASCII letters, digits, ``-`` and ``_`` (1 to 200 of them, not beginning with ``ns_``) name their directory.
+    Any other key becomes ``ns_x`` and its UTF-8 bytes in hexadecimal; a long one ``ns_h`` and its SHA-256; the empty
+    one ``ns_e``.
     """
     if not isinstance(key, str):
         raise TypeError(f"a key is a str, not {type(key).__name__}")
@@ -87,7 +89,7 @@ def resolve(
     timeout: float | None = None,
     fd_backend: bool = True,
 ) -> Options:
-    """Checks what was given and reads the environment. ValueError names the option, the value and the range; TypeError the type."""
+    """Checks what was given, reads the environment. ValueError names option, value and range; TypeError the type."""
     consistency = ReadConsistency.StrictlyAtOnce if consistency is None else consistency
     if not isinstance(consistency, ReadConsistency):
         raise TypeError(f"consistency is a ReadConsistency, not {type(consistency).__name__}")
@@ -179,7 +181,8 @@ def _wait_ns(timeout: Any) -> int:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
     if not timeout >= 0:
-        raise ValueError(f"timeout={timeout!r}: seconds, 0 or more, or None (open: do not wait for the lock; append: wait for ever)")
+        raise ValueError(f"timeout={timeout!r}: seconds, 0 or more, or None (open: do not wait for the lock; append: "
+                         "wait for ever)")
     return _FOREVER_NS if timeout >= 1e9 else int(timeout * 1e9)
 
 

@@ -1,6 +1,8 @@
-"""The names that users of the Rust Walrus know, over the same log: constructors, shared-cursor reads, counts, marks, backends.
+"""The names that users of the Rust Walrus know, over the same log: constructors, shared-cursor reads, counts, marks,
+backends.
 
-``walrus.open()``, the constructors and the builder are one implementation: what they give is a ``Walrus``, which is a ``Log``.
+``walrus.open()``, the constructors and the builder are one implementation: what they give is a ``Walrus``, which is a
+``Log``.
 """
 
 from __future__ import annotations
@@ -47,7 +49,8 @@ def disable_fd_backend() -> None:
 class Walrus(Log):
     """A log under the names of the Rust crate. All of ``Log`` works on it too, on the same topics.
 
-    The *shared cursor* of a topic is that of ``read_next`` and ``batch_read_for_topic``; ``ReadConsistency`` speaks of it alone.
+    The *shared cursor* of a topic is that of ``read_next`` and ``batch_read_for_topic``; ``ReadConsistency`` speaks of
+    it alone.
     """
 
     _topics: dict[str, Topic]
@@ -236,23 +239,24 @@ def open(
 ) -> Walrus:
     """Opens (or makes) the log in the directory `path`, for writing and reading; a log has one writer.
 
-    Without `path`, ``WALRUS_DATA_DIR`` (default ``wal_files``) and ``WALRUS_INSTANCE_KEY`` hold, read now. A `key` names a
-    sub-directory of its own, inside the directory whatever its characters.
+    Without `path`, ``WALRUS_DATA_DIR`` (default ``wal_files``) and ``WALRUS_INSTANCE_KEY`` hold, read now. A `key`
+    names a sub-directory of its own, inside the directory whatever its characters.
 
     consistency: of the shared cursor of ``read_next``; default ``ReadConsistency.StrictlyAtOnce``.
     fsync_schedule: default ``FsyncSchedule.Milliseconds(200)``.
-    retention: None keeps all; ``"consumed"`` lets entries go once every cursor of their topic has passed them; an int keeps
-        that many payload bytes of each topic (of topics made from now on).
+    retention: None keeps all; ``"consumed"`` lets entries go once every cursor of their topic has passed them; an int
+        keeps that many payload bytes of each topic (of topics made from now on).
     staging_bytes: memory and file for the newest entries; 1 MiB to 64 GiB, default 64 MiB.
     log_file_bytes: size of each log file, 256 KiB to 64 GiB; default: growing from 16 to 256 MiB.
     journal_file_bytes: 128 KiB to 4 GiB, default 16 MiB; three of them.
-    chunk_bytes_max: the largest piece of staging that one topic takes at once; a power of two, 1 KiB to 1 MiB, the default.
+    chunk_bytes_max: the largest piece of staging that one topic takes at once; a power of two, 1 KiB to 1 MiB, the
+        default.
     backend: ``"auto"`` (io_uring, else pwrite), ``"io_uring"``, ``"pwrite"``, ``"mmap"``.
-    timeout: seconds. Here: how long to wait for another writer to close (None: not at all); of appends: how long to wait for room
-        (None: for ever).
+    timeout: seconds. Here: how long to wait for another writer to close (None: not at all); of appends: how long to wait
+        for room (None: for ever).
 
-    Raises ``LockedError`` (with the holder's pid), ``CorruptionError``, ``VersionError``, ``StorageFullError``, ``OSError``; ``ValueError``
-    and ``TypeError`` name the option, its value and its range.
+    Raises ``LockedError`` (with the holder's pid), ``CorruptionError``, ``VersionError``, ``StorageFullError``,
+    ``OSError``; ``ValueError`` and ``TypeError`` name the option, its value and its range.
     """
     if read_only:
         raise WalrusError("read_only=True (reading a log that another process writes) is not part of this build")

@@ -1,7 +1,7 @@
 """When appends become durable, and when the shared cursor is persisted: the two choices that Walrus's users know.
 
-Immutable values, made through ``FsyncSchedule`` and ``ReadConsistency``. A schedule says when ``sync`` is called; it relaxes no
-order of writes, so what recovery gives back of a topic is always a prefix.
+Immutable values, made through ``FsyncSchedule`` and ``ReadConsistency``. A schedule says when ``sync`` is called; it
+relaxes no order of writes, so what recovery gives back of a topic is always a prefix.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class FsyncSchedule:
     """When appended entries are made durable against a power cut. (SIGKILL loses no returned append on any schedule.)
 
     ``FsyncSchedule.Milliseconds(n)``
-        In the background, every n ms (1 to 86,400,000; the default of a log is 200). A power cut loses at most the last n ms and one
-        flush.
+        In the background, every n ms (1 to 86,400,000; the default of a log is 200). A power cut loses at most the last n ms
+        and one flush.
     ``FsyncSchedule.SyncEach``
         Before each append or batch returns; threads share flushes. A power cut loses nothing that had returned.
     ``FsyncSchedule.NoFsync``
@@ -35,7 +35,7 @@ class FsyncSchedule:
     NoFsync: ClassVar[FsyncSchedule]
 
     @staticmethod
-    def Milliseconds(n: int = 200) -> FsyncSchedule:  # noqa: N802 - the name Walrus's users know
+    def Milliseconds(n: int = 200) -> FsyncSchedule:
         """Every `n` milliseconds. TypeError if it is no int, ValueError outside 1 to 86,400,000."""
         if isinstance(n, bool) or not isinstance(n, int):
             raise TypeError(f"FsyncSchedule.Milliseconds takes an int, not {type(n).__name__}")
@@ -56,14 +56,15 @@ FsyncSchedule.NoFsync = FsyncSchedule("no_fsync")
 @final
 @dataclass(frozen=True)
 class ReadConsistency:
-    """When the shared cursor of ``read_next`` and ``batch_read_for_topic`` is persisted. Named cursors go by ``commit()``.
+    """When the shared cursor of ``read_next`` and ``batch_read_for_topic`` is persisted. Named cursors go by
+    ``commit()``.
 
     ``ReadConsistency.StrictlyAtOnce``
-        Before an entry is handed out: to the disk under ``SyncEach`` and ``Milliseconds``, to memory that outlives the process under
-        ``NoFsync``. Never handed out twice.
+        Before an entry is handed out: to the disk under ``SyncEach`` and ``Milliseconds``, to memory that outlives the
+        process under ``NoFsync``. Never handed out twice.
     ``ReadConsistency.AtLeastOnce(persist_every=N)``
-        Every N entries, and never beyond what earlier calls handed out. After a restart at most N entries are handed out again, or
-        one call's entries where a call hands out more. 0 counts as 1.
+        Every N entries, and never beyond what earlier calls handed out. After a restart at most N entries are handed
+        out again, or one call's entries where a call hands out more. 0 counts as 1.
     """
 
     persist_every: int = 0  # 0: strictly at once
@@ -71,12 +72,13 @@ class ReadConsistency:
     StrictlyAtOnce: ClassVar[ReadConsistency]
 
     @staticmethod
-    def AtLeastOnce(persist_every: int) -> ReadConsistency:  # noqa: N802 - the name Walrus's users know
+    def AtLeastOnce(persist_every: int) -> ReadConsistency:
         """Persisted every `persist_every` entries. TypeError if it is no int, ValueError if it is negative or above 2**32 - 1."""
         if isinstance(persist_every, bool) or not isinstance(persist_every, int):
             raise TypeError(f"ReadConsistency.AtLeastOnce takes an int, not {type(persist_every).__name__}")
         if not 0 <= persist_every < 1 << 32:
-            raise ValueError(f"ReadConsistency.AtLeastOnce(persist_every={persist_every}): from 0 to {(1 << 32) - 1} entries")
+            raise ValueError(f"ReadConsistency.AtLeastOnce(persist_every={persist_every}): from 0 to {(1 << 32) - 1} "
+                             "entries")
         return ReadConsistency(max(persist_every, 1))
 
     @property

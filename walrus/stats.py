@@ -1,4 +1,5 @@
-"""What a log says of itself: counters since it was opened, and what opening found. Frozen dataclasses, one field a fact.
+"""What a log says of itself: counters since it was opened, and what opening found. Frozen dataclasses, one field a
+fact.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Topics as Python users meet them. `append` and `append_batch` are methods of the compiled handle: nothing is called in between."""
+"""Topics as Python users meet them. `append` and `append_batch` are methods of the compiled handle itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Opens crash states and holds them against the marks: nothing durable lost, a prefix without a hole, batches whole, cursors right.
+"""Opens crash states and holds them against the marks: nothing durable lost, no hole, batches whole, cursors right.
 
-The oracle is the list of marks, made by another process; the entries' bytes follow from topic and offset alone. Run as a process of the
-debug build: python -m tests.crash.judge, with one JSON request per line: {"directory": ..., "marks": [...]}; answers one JSON line each.
+The oracle is the list of marks, made by another process; the entries' bytes follow from topic and offset alone. Run as a
+process of the debug build: python -m tests.crash.judge, with one JSON request per line: {"directory": ..., "marks": [...]};
+answers one JSON line each.
 """
 import json
 import shutil

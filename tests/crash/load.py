@@ -1,7 +1,7 @@
-"""The load of the SIGKILL tests: a child process that appends, batches, consumes and syncs, and tells an oracle in another process.
+"""The load of the SIGKILL tests: a child process that appends, batches, consumes and syncs, and tells an oracle of it.
 
-Every operation is told twice through a pipe: what is about to be done (intent), and that it has returned (done). The payload of an entry
-follows from its topic and offset alone, so the oracle can check every byte without having been sent any.
+Every operation is told twice through a pipe: what is about to be done (intent), and that it has returned (done). The payload
+of an entry follows from its topic and offset alone, so the oracle can check every byte without having been sent any.
 """
 import json
 import os

@@ -1,9 +1,10 @@
 """Disk images that a power cut can leave, built from a trace of the device layer.
 
-The rules of the simulated disk: a write is durable once a flush of its file, begun after the write had completed, has ended; until then each
-of its sectors may be there or not, whatever the others do, and a write in flight likewise. A new file, a new size, a new name and a removal may
-be undone until the directory (or, for a size, the file) is flushed. Files that are mapped and written by stores (staging, control)
-hold anything: nothing, zeros, noise, or any mixture of pages of what they held at some time.
+The rules of the simulated disk: a write is durable once a flush of its file, begun after the write had completed, has ended;
+until then each of its sectors may be there or not, whatever the others do, and a write in flight likewise. A new file, a new
+size, a new name and a removal may be undone until the directory (or, for a size, the file) is flushed. Files that are mapped
+and written by stores (staging, control) hold anything: nothing, zeros, noise, or any mixture of pages of what they held at
+some time.
 """
 import json
 import random

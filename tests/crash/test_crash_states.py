@@ -1,4 +1,4 @@
-"""Power cuts at every write boundary of small workloads: each disk image that may be left is opened and held against what was promised.
+"""Power cuts at every write boundary of small workloads: each image that may be left is held against what was promised.
 
 WALRUS_STATES sets how many states are tried (3,000 by default, over all workloads and ways to the disk), WALRUS_SEED from where.
 """
@@ -53,7 +53,8 @@ class Judge:
         self.process.wait()
 
 
-def record(scratch: Path, workload: str, seed: int, backend: str, **more: str) -> tuple[list[trace.Record], dict[str, list[bytes]]]:
+def record(scratch: Path, workload: str, seed: int, backend: str,
+           **more: str) -> tuple[list[trace.Record], dict[str, list[bytes]]]:
     """Runs the workload; its trace, and what the mapped files held on the way."""
     directory, path = scratch / "live", scratch / "trace"
     path.touch()

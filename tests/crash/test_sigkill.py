@@ -1,4 +1,4 @@
-"""SIGKILL at random instants, again and again: nothing that had returned is lost, no batch is torn, cursors stand where they were told."""
+"""SIGKILL at random instants: nothing that had returned is lost, no batch is torn, cursors stand where they were told."""
 import json
 import os
 import random
@@ -13,7 +13,8 @@ import walrus
 from tests.child import command, environment
 from tests.crash.load import TOPICS, payload
 
-COMBINATIONS = [(schedule, backend, consistency) for schedule in ("none", "ms", "each") for backend in ("io_uring", "pwrite", "mmap")
+COMBINATIONS = [(schedule, backend, consistency)
+                for schedule in ("none", "ms", "each") for backend in ("io_uring", "pwrite", "mmap")
                 for consistency in ("strict", "at-least-once")]
 
 KILLS = int(os.environ.get("WALRUS_KILLS", "216"))

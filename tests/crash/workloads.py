@@ -30,7 +30,7 @@ def payload(topic: int, offset: int) -> bytes:
 
 
 def read_sparse(path: Path) -> bytes:
-    """The file up to the end of its last data, holes as zeros: control files are sparse and large, so only their first MiB and a half."""
+    """The file up to the end of its last data, holes as zeros; of control files, sparse and large, the first MiB and a half."""
     with path.open("rb") as file:
         return file.read(3 << 19)
 

@@ -1,4 +1,5 @@
 """Compiles _device_probe.pyx against the importable walrus package, as probe_build.py does for the bytes layer."""
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -36,13 +37,11 @@ def compile_probe(package, directory):
     command.build_temp = str(work / "temp")
     command.ensure_finalized()
     command.run()
-    try:
-        work.rename(directory)              # another process may have been quicker: its result is the same
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):      # another process may have been quicker: its result is the same
+        work.rename(directory)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_device_probe():
     pytest.importorskip("Cython", reason="the probe of the device layer is compiled on demand")
     package = probe_build.package_directory()

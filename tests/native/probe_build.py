@@ -1,4 +1,5 @@
 """Compiles _probe.pyx against the importable walrus package, once per content, into a cache outside the source tree."""
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -49,13 +50,11 @@ def compile_probe(package, directory):
     command.build_temp = str(work / "temp")
     command.ensure_finalized()
     command.run()
-    try:
-        work.rename(directory)              # another process may have been quicker: its result is the same
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):      # another process may have been quicker: its result is the same
+        work.rename(directory)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def load_probe():
     Cython = pytest.importorskip("Cython", reason="the probe of the bytes layer is compiled on demand")
     package = package_directory()
