@@ -40,7 +40,7 @@ from .errors import (
 from .log import Log
 from .reference import Walrus, WalrusBuilder, disable_fd_backend, enable_fd_backend, open
 from .schedules import FsyncSchedule, ReadConsistency
-from .stats import Recovery, Stats
+from .stats import Recovery, Repair, Stats
 from .topic import Topic
 
 __version__ = "0.1.0"
@@ -63,6 +63,7 @@ __all__ = [
     "OffsetOutOfRange",
     "ReadConsistency",
     "Recovery",
+    "Repair",
     "Stats",
     "StorageFullError",
     "Topic",

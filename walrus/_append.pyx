@@ -279,7 +279,6 @@ cdef int room_make(Log *log, Topic *topic, uint64_t needed, bint wait, uint64_t 
 
 cdef int append_one(Log *log, Topic *topic, const uint8_t *data, uint64_t length, bint wait, uint64_t deadline_ns,
                     uint64_t *offset) noexcept nogil:
-    cdef AppendRequest request
     cdef Chunk *chunk
     cdef uint64_t now
     cdef uint32_t bytes

@@ -6,13 +6,13 @@ snap_flushed and snap_keeps (a file is listed once it is LOGFILE_FLUSHED, and st
 
 Threads: changes from any thread under catalog.lock; snapshots by one thread at a time (opening, the I/O thread, closing). No GIL.
 """
-from walrus._changes cimport CHANGE_CURSOR, CHANGE_CURSOR_DELETED, change_bytes, change_write
+from walrus._changes cimport change_bytes, change_write
 from walrus._device cimport (FILE_CREATE, device_flush, device_sync_directory, device_write, file_allocate, file_close,
                              file_open)
 from walrus._extent cimport BLOCK_BYTES
 from walrus._libc cimport (EAGAIN, ENOMEM, WALRUS_DEBUG, free, memcpy, memset, realloc, uint8_t, walrus_add64,
-                           walrus_load32, walrus_load64, walrus_lock, walrus_store64, walrus_unlock)
-from walrus._logfiles cimport (LOGFILE_FLUSHED, LOGFILE_FULL, LOGFILE_JOURNAL, LOGFILE_LISTED, LogFile)
+                           walrus_load64, walrus_lock, walrus_store64, walrus_unlock)
+from walrus._logfiles cimport LOGFILE_FLUSHED, LOGFILE_FULL, LOGFILE_LISTED, LogFile
 from walrus._rules cimport RULE_SNAP_ATOMIC, RULE_SNAP_FLUSHED, RULE_SNAP_KEEPS, RULE_SNAP_QUIET, rule_broken
 from walrus._snapshot_format cimport (SnapshotCursor, SnapshotFile, SnapshotTopic, snapshot_begin, snapshot_end,
                                       snapshot_free, snapshot_put_cursor, snapshot_put_file, snapshot_put_topic)

@@ -16,8 +16,8 @@ Threads: slots are made under control.lock; the value of a slot is stored under 
 """
 from walrus._checksum cimport crc32c
 from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, file_close, file_open
-from walrus._libc cimport (EIO, ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, errno, fallocate, free, ftruncate, getpid,
-                           int64_t, malloc, memcmp, memcpy, memset, munmap, pread, walrus_add32, walrus_fence,
+from walrus._libc cimport (ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, errno, fallocate, free, ftruncate,
+                           getpid, int64_t, malloc, memcmp, memcpy, memset, munmap, pread, walrus_add32, walrus_fence,
                            walrus_futex_wake, walrus_load32, walrus_lock, walrus_store32, walrus_store64,
                            walrus_unlock)
 from walrus._rules cimport RULE_SLOT_PAIR, rule_broken

@@ -8,11 +8,10 @@ Threads: committed value, stamp and slot under catalog.lock; the list of a topic
 """
 from walrus._catalog cimport catalog_change
 from walrus._changes cimport CHANGE_CURSOR, CHANGE_CURSOR_DELETED, Change
-from walrus._control cimport (Control, ControlCursor, control_cursor, control_cursor_crc, control_cursor_known, control_load,
-                              control_store)
+from walrus._control cimport ControlCursor, control_cursor, control_cursor_crc, control_load, control_store
 from walrus._libc cimport (ENOMEM, calloc, free, malloc, memcmp, memcpy, memset, uint16_t, walrus_add64, walrus_load32,
                            walrus_load64, walrus_lock, walrus_store64, walrus_unlock)
-from walrus._topics cimport CURSOR_NAMED, topic_by_id
+from walrus._topics cimport topic_by_id
 
 cdef enum:
     NAME_BYTES_MAX = 1024

@@ -71,8 +71,8 @@ cdef bint groups_fit(const uint8_t *at) noexcept nogil:
     cdef const ExtentHeader *header = <const ExtentHeader *>at
     cdef const GroupHeader *group = extent_group(at, 0)
     cdef uint64_t names = 0
-    cdef uint32_t i
-    for i in range(header.groups):
+    cdef uint32_t _
+    for _ in range(header.groups):
         if group.kind > GROUP_KIND_PIECE or group.count == 0 or group.first + group.count < group.first:
             return False
         if group.position % 8 or group.position < header.header_bytes or group.position > header.size:

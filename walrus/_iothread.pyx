@@ -5,15 +5,13 @@ meets a failure the log is poisoned, and it goes on only to reap what is in flig
 
 Threads: this one. It never takes the GIL.
 """
-from walrus._control cimport control_wake
 from walrus._device cimport device_start, device_stop, device_wake
 from walrus._group_commit cimport sync_by_iothread
 from walrus._journal_reuse cimport journal_prepare, snapshot_take
 from walrus._libc cimport (EAGAIN, SIG_SETMASK, int64_t, pthread_create, pthread_join, pthread_sigmask, sigfillset,
                            sigset_t, uint32_t, uint64_t, walrus_exchange32, walrus_futex_wait, walrus_load32,
                            walrus_monotonic_ns, walrus_store32)
-from walrus._log_state cimport (LOG_FULL, LOG_POISONED, SCHEDULE_MILLISECONDS, files_complete_wake, log_fail,
-                                log_wake_all)
+from walrus._log_state cimport LOG_POISONED, SCHEDULE_MILLISECONDS, files_complete_wake, log_fail, log_wake_all
 from walrus._logfiles cimport LOGFILE_FULL, LogFile, logfile_finish
 from walrus._space cimport space_punch, space_raise_watermarks, space_release
 from walrus._writeback cimport seal_all, seal_cold, writeback_reap, writeback_submit, writeback_wait

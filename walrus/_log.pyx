@@ -13,7 +13,7 @@ from walrus._device cimport DEVICE_AUTO, device_close, device_forked, device_ope
 from walrus._extent cimport BLOCK_BYTES
 from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._iothread cimport iothread_start, iothread_stop
-from walrus._journal cimport JOURNAL_FILE_BYTES, JOURNAL_FILES_MAX, journal_close
+from walrus._journal cimport JOURNAL_FILE_BYTES, journal_close
 from walrus._journal_reuse cimport snapshot_take
 from walrus._libc cimport (EEXIST, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC, O_CREAT, O_DIRECTORY,
                            O_RDONLY, O_RDWR, calloc, close, errno, flock, free, ftruncate, getpid, kill, malloc, memset,

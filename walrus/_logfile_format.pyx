@@ -77,8 +77,8 @@ cdef void table_seal(uint8_t *at, const uint8_t *log_id, uint64_t number, uint64
 cdef bint table_groups_fit(const uint8_t *at) noexcept nogil:
     cdef const TableHead *head = <const TableHead *>at
     cdef const GroupHeader *group = <const GroupHeader *>(at + sizeof(TableHead))
-    cdef uint32_t i
-    for i in range(head.groups):
+    cdef uint32_t _
+    for _ in range(head.groups):
         if group.kind > GROUP_KIND_PIECE or group.count == 0 or group.first + group.count < group.first:
             return False
         if group.position % 8 or group.position < BLOCK_BYTES or group.position > head.end:

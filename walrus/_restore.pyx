@@ -96,14 +96,14 @@ cdef int restore_snapshot(Findings *findings, const uint8_t *memory, const Snaps
     cdef const DamagedRange *ranges
     cdef const uint8_t *name
     cdef SnapshotReader reader
-    cdef uint32_t i
+    cdef uint32_t _
     cdef int result = 0
     snapshot_read_begin(&reader, memory)
-    for i in range(head.topics):
+    for _ in range(head.topics):
         topic = snapshot_read_topic(&reader, &epochs, &ranges, &name)
         if topic != NULL and result == 0:
             result = topic_restore(findings.log, topic, epochs, ranges, name)
-    for i in range(head.cursors):
+    for _ in range(head.cursors):
         cursor = snapshot_read_cursor(&reader, &name)
         if cursor != NULL and result == 0:
             result = cursor_restore(findings, cursor, name)

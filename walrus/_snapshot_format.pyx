@@ -202,15 +202,15 @@ cdef bint items_fit(const uint8_t *memory) noexcept nogil:
     cdef const EpochEntry *epochs
     cdef const DamagedRange *ranges
     cdef const uint8_t *name
-    cdef uint32_t i
+    cdef uint32_t _
     snapshot_read_begin(&reader, memory)
-    for i in range(head.topics):
+    for _ in range(head.topics):
         if snapshot_read_topic(&reader, &epochs, &ranges, &name) == NULL:
             return False
-    for i in range(head.cursors):
+    for _ in range(head.cursors):
         if snapshot_read_cursor(&reader, &name) == NULL:
             return False
-    for i in range(head.files):
+    for _ in range(head.files):
         if snapshot_read_file(&reader) == NULL:
             return False
     return reader.at == reader.end

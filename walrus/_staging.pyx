@@ -41,7 +41,6 @@ cdef uint64_t layout(uint64_t chunk_area_bytes, uint64_t *chunks_position) noexc
 
 
 cdef int arrays_make(Staging *staging) noexcept nogil:
-    cdef uint32_t i
     staging.chunk = <Chunk *>calloc(staging.slot_count, sizeof(Chunk))
     staging.region_class = <uint8_t *>calloc(staging.regions, 1)
     staging.region_used = <uint32_t *>calloc(staging.regions, 4)

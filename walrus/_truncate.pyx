@@ -12,10 +12,9 @@ from walrus._changes cimport CHANGE_CUT, Change
 from walrus._control cimport ControlTopic
 from walrus._cursors cimport cursor_commit
 from walrus._extent cimport GROUP_KIND_PIECE
-from walrus._frame cimport FrameView, frame_peek
 from walrus._group_commit cimport sync_ticket, sync_wait
-from walrus._libc cimport (EAGAIN, WALRUS_DEBUG, memset, uint8_t, uint32_t, walrus_add32, walrus_futex_wake,
-                           walrus_load32, walrus_lock, walrus_store64, walrus_unlock)
+from walrus._libc cimport (WALRUS_DEBUG, memset, uint32_t, walrus_add32, walrus_futex_wake, walrus_load32, walrus_lock,
+                           walrus_store64, walrus_unlock)
 from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, LOG_WOULD_BLOCK, log_check
 from walrus._read cimport read_is_border
 from walrus._rules cimport RULE_CUT_DURABLE, RULE_CUT_EPOCH, rule_broken

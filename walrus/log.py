@@ -17,9 +17,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ._core import LogHandle
+from ._core_repair import repair
 from ._core_topic import append_batches
 from .options import Options
-from .stats import Recovery, Stats
+from .stats import Recovery, Repair, Stats
 from .topic import Topic
 
 if TYPE_CHECKING:
@@ -93,6 +94,15 @@ class Log(LogHandle):
     def recovery(self) -> Recovery:
         """What opening found: what was merged, cut, refused."""
         return Recovery.of(self._recovery())
+
+    def repair(self, topic: str) -> Repair:
+        """Lets a topic take appends again that lost entries which had been durable: keeps a copy, then accepts the hole.
+
+        Offsets stay as they are; reading the lost ones goes on to raise ``CorruptionError``. A topic that needs no repair stays as
+        it is. Durable when it returns; interrupted, it can be done again.
+        """
+        holes, copy = repair(self, topic)
+        return Repair(topic, holes, copy)
 
     def close(self) -> None:
         """Writes and flushes everything, gives back thread, ring, memory and lock. Closing again does nothing.

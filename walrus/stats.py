@@ -1,4 +1,4 @@
-"""What a log says of itself: counters since it was opened, and what opening found. Frozen dataclasses, one field a
+"""What a log says of itself: counters since it was opened, what opening found, what a repair did. Frozen dataclasses, one field a
 fact.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-__all__ = ["Recovery", "Stats"]
+__all__ = ["Recovery", "Repair", "Stats"]
 
 
 @dataclass(frozen=True)
@@ -111,3 +111,14 @@ class Recovery:
         values["created"] = bool(values["created"])
         values["unclean"] = bool(values["unclean"])
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What ``repair()`` did to a topic."""
+
+    topic: str
+    holes: tuple[tuple[int, int], ...]
+    """offsets [first, end) of the entries that are lost; empty where there was nothing to repair"""
+    copy: str | None
+    """directory with the files that hold the damage and what lies beside it, as they were; None where nothing was repaired"""

@@ -205,7 +205,11 @@ def states(records: list[trace.Record], mapped: dict[str, list[bytes]], seed: in
            target: Path) -> Iterator[tuple[int, int, list[list[object]]]]:
     """`count` crash states, each written into target/N: (number N, records done, the oracle's marks until then)."""
     rng = random.Random(seed)
-    cuts = sorted(rng.randrange(1, len(records) + 1) for _ in range(count))
+    # Half of the cuts anywhere, half of them just behind where something is used again, made or removed.
+    turns = [i for i, r in enumerate(records) if r.op in ("RENAME", "UNLINK", "PUNCH", "CREATE", "ALLOCATE")
+             or r.op == "WRITE_BEGIN" and r.position == 0] or [0]
+    cuts = sorted(rng.randrange(1, len(records) + 1) if rng.random() < 0.5
+                  else min(len(records), rng.choice(turns) + 1 + int(rng.expovariate(0.12))) for _ in range(count))
     disk, done = Disk(), 0
     for number, cut in enumerate(cuts):
         while done < cut:

@@ -75,14 +75,15 @@ class Oracle:
                 self.consumed[i] = stands
 
 
-def kills(path: Path, seed: int, count: int, schedule: str, backend: str, consistency: str) -> int:
+def kills(path: Path, seed: int, count: int, schedule: str, backend: str, consistency: str,
+          env: dict[str, str] | None = None) -> int:
     """Kills a child `count` times; the number of operations that were acknowledged."""
     rng, oracle, heard = random.Random(seed), Oracle(), 0
     for _ in range(count):
         reading, writing = os.pipe()
         child = subprocess.Popen(
             command("tests.crash.load", path, rng.randrange(1 << 30), schedule, backend, consistency, writing),
-            pass_fds=[writing], env=environment())
+            pass_fds=[writing], env=env or environment())
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             first = pipe.readline()

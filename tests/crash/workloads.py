@@ -128,8 +128,23 @@ def recycling(load: Load) -> None:
         if step % 5 == 0:
             for k in range(len(NAMES)):
                 load.commit(k, load.ends[k])
-            load.sync()
+                if load.rng.random() < 0.3:         # and back again, before anything is given up
+                    load.commit(k, max(load.topics[k].oldest_offset, load.ends[k] - load.rng.randint(0, 90)))
+            if load.rng.random() < 0.7:
+                load.sync()
             load.log.reclaim()
+
+
+def journal(load: Load) -> None:
+    """Many small syncs: the ring of journal files comes round while chunks are still open, and long after a cursor was committed."""
+    for step in range(330):
+        load.append(load.rng.choice((0, 0, 0, 1)), load.rng.choice((1, 1, 2)))
+        if step in (5, 120):
+            load.append(2)
+            load.commit(2, load.rng.randint(0, load.ends[2]))
+        if step % 3 == 0:
+            load.commit(0, load.rng.randint(0, load.ends[0]))
+        load.sync()
 
 
 def large(load: Load) -> None:
@@ -150,8 +165,8 @@ def reopened(load: Load) -> None:
             load.sync()
 
 
-WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, recycling, large, reopened)}
-SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20),
+WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, journal, recycling, large, reopened)}
+SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20), "journal": FsyncSchedule.NoFsync,
              "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
 
 

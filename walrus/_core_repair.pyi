@@ -1,0 +1,3 @@
+from ._core import LogHandle
+
+def repair(log: LogHandle, name: str) -> tuple[tuple[tuple[int, int], ...], str | None]: ...
