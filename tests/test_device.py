@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 import threading
 import time
 from array import array
@@ -312,6 +313,9 @@ def test_a_mapping_shows_the_file(probe, opened):
 
 # ------------------------------------------------------------------------------------------------ refusals and fallbacks
 
+ROOT = Path(__file__).parents[1]
+HEAD = f"import sys; sys.path.append({str(ROOT)!r})\n"
+
 REFUSED = """
 import os, sys
 from tests.native.device_build import load_device_probe
@@ -329,7 +333,7 @@ print(device.fallback_errno)
 
 
 def test_a_refused_ring_falls_back_to_pwrite_and_says_why(probe, tmp_path):
-    result = subprocess.run([sys.executable, "-m", "tests.seccomp", "--", sys.executable, "-c", REFUSED, str(tmp_path)],
+    result = subprocess.run([sys.executable, str(ROOT / "tests" / "seccomp.py"), "--", sys.executable, "-c", HEAD + REFUSED, str(tmp_path)],
                             capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) == errno.EPERM
@@ -635,7 +639,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_the_lock_outlives_a_killed_process_until_its_writes_have_landed(probe, opened, tmp_path):
     if opened(probe.URING).way != probe.URING:
         pytest.skip("no io_uring here")
-    child = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True)
+    child = subprocess.run([sys.executable, "-c", HEAD + KILLED, str(tmp_path)], capture_output=True)
     assert child.returncode == -signal.SIGKILL, child.stderr
     lock = os.open(tmp_path / "lock", os.O_RDWR)
     deadline = time.monotonic() + 20

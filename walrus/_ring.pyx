@@ -16,6 +16,7 @@ Threads: one at a time; with SINGLE_ISSUER always the same. No GIL.
 from walrus._device cimport DeviceStats
 from walrus._libc cimport (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENOMEM, ENOSYS, ETIME, ETIMEDOUT, POLLIN, WALRUS_DEBUG, calloc,
                            close, free, malloc, memset, poll, pollfd, read, usleep, walrus_add64, walrus_max64, write)
+from walrus._rules cimport RULE_OPEN_WAITS, rule_broken
 from walrus._trace cimport (FAULT_COMPLETE, FAULT_RING, FAULT_SHORT, FAULT_SUBMIT, TRACE_WRITE_END, fault_shorten, fault_take,
                             trace_end)
 from walrus._uring cimport (IORING_OP_READ, IORING_OP_WRITE, IORING_SETUP_COOP_TASKRUN, IORING_SETUP_DEFER_TASKRUN,
@@ -84,8 +85,8 @@ cdef int prepare(Ring *ring, int lock_fd) noexcept nogil:
     if not can_transfer(ring):
         return -ENOSYS
     result = io_uring_ring_dontfork(&ring.uring)
-    if result == 0 and lock_fd >= 0:
-        # The ring's reference to the lock's file goes away only after the ring's last write, also when the process is killed.
+    if result == 0 and lock_fd >= 0 and not (WALRUS_DEBUG and rule_broken(RULE_OPEN_WAITS)):
+        # open_waits: the ring's reference to the lock's file goes away only after the ring's last write, also when the process is killed.
         result = io_uring_register_files(&ring.uring, &lock_fd, 1)
     if result < 0:
         return result

@@ -98,8 +98,8 @@ class Log(LogHandle):
     def repair(self, topic: str) -> Repair:
         """Lets a topic take appends again that lost entries which had been durable: keeps a copy, then accepts the hole.
 
-        Offsets stay as they are; reading the lost ones goes on to raise ``CorruptionError``. A topic that needs no repair stays as
-        it is. Durable when it returns; interrupted, it can be done again.
+        Offsets stay as they are; reading the lost ones goes on to raise ``CorruptionError``. A topic that needs no
+        repair stays as it is. Durable when it returns; interrupted, it can be done again.
         """
         holes, copy = repair(self, topic)
         return Repair(topic, holes, copy)

@@ -1,17 +1,18 @@
 """The order of writes as a small state machine: what the disk may hold after a crash, and what opening makes of it.
 
-Every rule that the engine keeps has a name. Here each name stands at one marked line or function, and can be broken by itself:
-`search.py` then looks for the shortest history in which somebody loses what was promised. In the engine the same names mark the
-code that keeps the rule, and the debug build breaks them one at a time (docs/format.md, "Order of writes", has the table).
-A schedule decides how often a sync runs; none of these rules depends on it.
+Every rule that the engine keeps has a name. Here each name stands at one marked line or function, and can be broken by
+itself: `search.py` then looks for the shortest history in which somebody loses what was promised. In the engine the
+same names mark the code that keeps the rule, and the debug build breaks them one at a time (docs/format.md, "Order of
+writes", has the table). A schedule decides how often a sync runs; none of these rules depends on it.
 
 Numbers
   epoch_new        An open takes an epoch above all that were used; a truncation does too.
-  epoch_durable    Nothing is appended before the snapshot with the open's new epoch has been flushed, on every schedule.
-  epoch_list       Each topic remembers (epoch, first offset). A frame of an earlier epoch that goes past the first offset of a
-                   later one is dead, wherever it lies.
-  one_counter      All catalog changes (cursor, low watermark, truncation) take their stamps from one counter. The highest stamp
-                   wins, and a change that the snapshot's stamp covers is not applied a second time.
+  epoch_durable    Nothing is appended before the snapshot with the open's new epoch has been flushed, on every
+                   schedule.
+  epoch_list       Each topic remembers (epoch, first offset). A frame of an earlier epoch that goes past the first
+                   offset of a later one is dead, wherever it lies.
+  one_counter      All catalog changes (cursor, low watermark, truncation) take their stamps from one counter. The
+                   highest stamp wins, and a change that the snapshot's stamp covers is not applied a second time.
 
 Appending
   one_frame        The entries of a batch share a frame and so a checksum.
@@ -21,7 +22,8 @@ Appending
 Sync
   sync_waits       Extents that were in flight when the sync began are waited for: its record leaves their frames out.
   sync_journal     The journal file that was written is flushed,
-  sync_logs        and so is each log file with complete extents that were never flushed: their chunks may be gone already.
+  sync_logs        and so is each log file with complete extents that were never flushed: their chunks may be gone
+                   already.
   sync_publish     Durable offsets, and the durability of cursors and watermarks, are published after that, not before.
 
 Reuse of space
@@ -30,17 +32,20 @@ Reuse of space
   journal_prefix   with everything in front of them in their file, since a scan must get there,
   journal_catalog  and when a flushed snapshot covers the catalog changes in it.
   journal_adopted  A journal file of before the open is held to the same; opening wipes none.
-  low_cursor       The low watermark goes up to the lowest cursor of this moment, and reaches the disk with that cursor's changes
-                   or after them.
-  recycle_low      A log file is recycled when durable watermarks have passed all its frames (or the epoch list has killed them).
+  low_cursor       The low watermark goes up to the lowest cursor of this moment, and reaches the disk with that
+                   cursor's changes or after them.
+  recycle_low      A log file is recycled when durable watermarks have passed all its frames (or the epoch list has
+                   killed them).
   recycle_head     Before its first extent the recycled file gets a number that no file ever had.
-  punch_listed     Holes are punched only into files that a flushed snapshot lists; scanning any other would end at the hole.
+  punch_listed     Holes are punched only into files that a flushed snapshot lists; scanning any other would end at the
+                   hole.
 
 Catalog
   snap_atomic      A snapshot is there as a whole or not at all.
   snap_flushed     A file is listed, and then not scanned, when all its extents have been flushed.
   snap_keeps       Once listed it stays listed until it is recycled.
-  snap_quiet       No snapshot is taken in the middle of a truncation: its stamp would cover a change that it does not hold.
+  snap_quiet       No snapshot is taken in the middle of a truncation: its stamp would cover a change that it does not
+                   hold.
   slot_pair        A cursor's place in shared memory is a pair of values; a store leaves the older one whole.
 
 Truncation
@@ -53,23 +58,24 @@ Opening
   open_flushes     Journal and log files are flushed before what was read in them is taken for durable.
   open_prefix      A topic is the longest run of valid frames from its low watermark, without a hole.
   open_clamps      A cursor beyond that end goes back to it, in the snapshot of the same open.
-                   That snapshot is all that opening writes, so a crash meanwhile is a crash before it.
+  one_write        (No switch.) That snapshot is all that opening writes, so a crash meanwhile is a crash before it.
 
-Two further checks are not rules: the search finds no harm in worlds of these sizes when they are left out. `staging_boot`: that
-staging is only believed within one boot. `seed_number`: that an extent's checksum knows the number of its file. The engine keeps both.
+Two further checks are not rules: the search finds no harm in worlds of these sizes when they are left out.
+`staging_boot`: that staging is only believed within one boot. `seed_number`: that an extent's checksum knows the number
+of its file. The engine keeps both.
 
-In the model are: topics with frames of one or two entries; chunks; a ring of journal files; log files of a few extents, which
-complete in any order; a cursor that commits and seeks back; watermarks; truncation; recycling; punching; the snapshot. SIGKILL
-keeps staging and all complete writes; a write in flight has happened, has not, or is torn. A power cut leaves in each place a
-value since its last flush, the flushed one, or a torn one; staging is gone. Opening is interrupted as well. Left out are bit
-rot, full disks, readers, making of topics and frames larger than a chunk. A payload counts how often its offset was given out,
-which tells stale bytes from true ones.
+In the model are: topics with frames of one or two entries; chunks; a ring of journal files; log files of a few extents,
+which complete in any order; a cursor that commits and seeks back; watermarks; truncation; recycling; punching; the
+snapshot. SIGKILL keeps staging and all complete writes; a write in flight has happened, has not, or is torn. A power
+cut leaves in each place a value since its last flush, the flushed one, or a torn one; staging is gone. Opening is
+interrupted as well. Left out are bit rot, full disks, readers, making of topics and frames larger than a chunk. A
+payload counts how often its offset was given out, which tells stale bytes from true ones.
 """
 
 import itertools
 from typing import NamedTuple
 
-# ------------------------------------------------------------------------------------------------ what is on the disk
+# ------------------------------------------------------------------------------------------ what is on the disk
 
 
 class Cell(NamedTuple):
@@ -190,8 +196,9 @@ class Sizes(NamedTuple):
     extents: int = 3
     length: int = 6         # entries per topic
     crashes: int = 2
-    ops: frozenset = frozenset(
-        'append batch write complete sync snap commit seek trim cut punch close kill power'.split())
+    ops: frozenset = frozenset((
+        "append", "batch", "write", "complete", "sync", "snap", "commit", "seek", "trim", "cut", "punch", "close", "kill",
+        "power"))
 
 
 def seen(cell):
@@ -204,7 +211,7 @@ def flushed(cell):
 
 
 def landed(cell):
-    return Cell(cell.durable, cell.issued + (cell.flying,), None)
+    return Cell(cell.durable, (*cell.issued, cell.flying), None)
 
 
 def after_power(cell):
@@ -220,19 +227,24 @@ def after_kill(cell):
     rest = Cell(cell.durable, cell.issued, None)
     outcomes = [rest, landed(cell)]
     if seen(cell) is not None:
-        outcomes.append(Cell(cell.durable, cell.issued + (None,), None))
+        outcomes.append(Cell(cell.durable, (*cell.issued, None), None))
     return tuple(outcomes)
 
 
 def put(row, i, value):
-    return row[:i] + (value,) + row[i + 1:]
+    return (*row[:i], value, *row[i + 1:])
+
+
+def without_flying(rows):
+    """Without the writes in flight."""
+    return tuple(tuple(c._replace(flying=None) for c in row) for row in rows)
 
 
 def put2(rows, i, j, value):
     return put(rows, i, put(rows[i], j, value))
 
 
-# ------------------------------------------------------------------------------------------------ the rules
+# ------------------------------------------------------------------------------------------ the rules
 
 
 class Model:
@@ -247,7 +259,7 @@ class Model:
 
     def alive(self, frame, epochs):
         """epoch_list"""
-        if not self.holds('epoch_list'):
+        if not self.holds("epoch_list"):
             return True
         for epoch, start in epochs:
             if epoch > frame.epoch:
@@ -272,18 +284,18 @@ class Model:
         """journal_flushed, journal_prefix"""
         if not self.in_place(s, f, p):
             return False
-        if self.holds('journal_flushed') and (s.heads[f].issued or s.logs[f][p].issued):
+        if self.holds("journal_flushed") and (s.heads[f].issued or s.logs[f][p].issued):
             return False
-        if self.holds('journal_prefix'):
+        if self.holds("journal_prefix"):
             before = s.logs[f][:p]
-            return all(c.flying is None and (not c.issued or not self.holds('journal_flushed')) for c in before)
+            return all(c.flying is None and (not c.issued or not self.holds("journal_flushed")) for c in before)
         return True
 
     def chunk_may_go(self, s, f, p):
         """chunk_complete, chunk_prefix"""
-        if not self.holds('chunk_complete'):
+        if not self.holds("chunk_complete"):
             return True
-        return self.reachable(s, f, p) if self.holds('chunk_prefix') else self.in_place(s, f, p)
+        return self.reachable(s, f, p) if self.holds("chunk_prefix") else self.in_place(s, f, p)
 
     def extents(self, s, f):
         """(position, extent) of what is complete in a file."""
@@ -300,11 +312,11 @@ class Model:
             record = seen(cell)
             if record is None:
                 continue
-            if self.holds('journal_catalog'):
-                covered = seen(s.snap).stamp if self.broken & {'snap_atomic'} else s.snap.durable.stamp
+            if self.holds("journal_catalog"):
+                covered = seen(s.snap).stamp if self.broken & {"snap_atomic"} else s.snap.durable.stamp
                 if any(c.stamp > covered for c in record.changes):
                     return False
-            if not self.holds('journal_extents'):
+            if not self.holds("journal_extents"):
                 continue
             for frame in record.frames:
                 if self.needed(s, frame):
@@ -322,7 +334,7 @@ class Model:
         for _, x in self.extents(s, f):
             for frame in x.frames:
                 t = s.topics[frame.topic]
-                low = t.low_durable if self.holds('recycle_low') else t.low
+                low = t.low_durable if self.holds("recycle_low") else t.low
                 if frame.first + frame.count > low and self.alive(frame, t.epochs):
                     return False
         return True
@@ -334,7 +346,7 @@ class Model:
             return False
         if any(self.needed(s, frame) for frame in x.frames):
             return False
-        if not self.holds('punch_listed'):
+        if not self.holds("punch_listed"):
             return True
         return f != s.current and any(g == f and n == seen(s.heads[f]) for g, n, _ in s.snap.durable.listed)
 
@@ -342,15 +354,15 @@ class Model:
         """snap_flushed, snap_keeps. A file that is no longer written counts as full."""
         if f == s.current or s.used[f] == 0 or any(c.flying is not None for c in s.logs[f]):
             return False
-        if self.holds('snap_keeps') and any(g == f and n == seen(s.heads[f]) for g, n, _ in s.snap.durable.listed):
+        if self.holds("snap_keeps") and any(g == f and n == seen(s.heads[f]) for g, n, _ in s.snap.durable.listed):
             return True
-        return not self.holds('snap_flushed') or not (s.heads[f].issued or any(c.issued for c in s.logs[f]))
+        return not self.holds("snap_flushed") or not (s.heads[f].issued or any(c.issued for c in s.logs[f]))
 
     def low_may_rise_to(self, s, t):
         """low_cursor. Only topic 0 has a cursor; another one may drop what is durable."""
         if t:
             return s.topics[t].durable
-        return s.cursor if self.holds('low_cursor') else max(value for _, value in s.cursors)
+        return s.cursor if self.holds("low_cursor") else max(value for _, value in s.cursors)
 
     # -- the catalog
 
@@ -362,7 +374,7 @@ class Model:
                 rows.append((f, seen(s.heads[f]), table))
         return tuple(rows)
 
-    # ------------------------------------------------------------------------------------------------ recovery
+    # ------------------------------------------------------------------------------------------ recovery
 
     def scan(self, s, f, snap):
         """What opening finds in a file: what a flushed table lists, else all up to a gap. With the table, or None."""
@@ -373,7 +385,7 @@ class Model:
         found = []
         for cell in s.logs[f]:
             x = seen(cell)
-            if x is None or head is None or (x.number != head and self.holds('seed_number')):
+            if x is None or head is None or (x.number != head and self.holds("seed_number")):
                 break
             found.append(x)
         return found, None
@@ -391,7 +403,7 @@ class Model:
             run.append(frame)
             at, epoch = frame.first + frame.count, frame.epoch
             frame = best.get(at)
-        if not self.holds('open_prefix'):
+        if not self.holds("open_prefix"):
             run = sorted((fr for fr in best.values() if fr.first + fr.count > low), key=lambda fr: fr.first)
             at = max([low] + [fr.first + fr.count for fr in run])
         return tuple(run), at
@@ -399,15 +411,15 @@ class Model:
     def catalog(self, snap, records):
         """Snapshot and journal together: (low watermarks, epoch lists, cursor, its stamp, highest epoch)."""
         changes = sorted(c for r in records for c in r.changes)
-        if self.holds('one_counter'):
+        if self.holds("one_counter"):
             changes = [c for c in changes if c.stamp > snap.stamp]
         low = [t[0] for t in snap.topics]
         epochs = [t[1] for t in snap.topics]
         cursor, stamp, epoch = snap.cursor, snap.stamp, snap.epoch
         for c in changes:
-            if c.kind == 'low':
+            if c.kind == "low":
                 low[c.topic] = c.value
-            elif c.kind == 'cursor':
+            elif c.kind == "cursor":
                 cursor, stamp = c.value, c.stamp
             else:
                 epochs[c.topic] = renew(epochs[c.topic], c.epoch, c.value)
@@ -415,7 +427,7 @@ class Model:
         return low, epochs, cursor, stamp, epoch
 
     def frames_in_files(self, s, snap, low, epochs):
-        """(frames in extents, per file how many places were found). A listed frame that is needed and not there is damage."""
+        """(frames in extents, places found per file). A listed frame that is needed and not there is damage."""
         found, used = set(), []
         for f in range(self.z.files):
             extents, table = self.scan(s, f, snap)
@@ -426,17 +438,17 @@ class Model:
                     continue
                 for t, first, count, e in table[p]:
                     if first + count > low[t] and self.alive(Frame(t, first, count, e, 0, ()), epochs[t]):
-                        raise Violation(f'a listed extent of file {f} is missing: reported as damage')
+                        raise Violation(f"a listed extent of file {f} is missing: reported as damage")
         return frozenset(found), tuple(used)
 
     def claims_hold(self, t, frames, epochs, end):
         """claim_capped"""
         for fr in frames:
             claim = fr.claim
-            if self.holds('claim_capped'):
+            if self.holds("claim_capped"):
                 claim = min([claim] + [start for e, start in epochs if e > fr.epoch])
             if claim > end:
-                raise Violation(f'topic {t} ends at {end}, a frame says {claim} was durable: reported as damage')
+                raise Violation(f"topic {t} ends at {end}, a frame says {claim} was durable: reported as damage")
 
     def writing_goes_on(self, s, snap, used):
         """(log file that is not full and not listed, or None; the journal's place behind its newest record)"""
@@ -453,12 +465,12 @@ class Model:
     def recover(self, s):
         snap = seen(s.snap)
         if snap is None:
-            raise Violation('no catalog')
+            raise Violation("no catalog")
         records = sorted({seen(c) for row in s.journal for c in row if seen(c) is not None})
         low, epochs, cursor, stamp, epoch = self.catalog(snap, records)
         if s.slot is not None and s.slot[0] > stamp:
             cursor = s.slot[1]
-        if self.holds('epoch_new'):
+        if self.holds("epoch_new"):
             epoch += 1
         in_extents, used = self.frames_in_files(s, snap, low, epochs)
         on_disk = in_extents | {fr for r in records for fr in r.frames}
@@ -471,17 +483,18 @@ class Model:
             _, durable = self.run([fr for fr in on_disk if fr.topic == t], low[t], epochs[t])
             self.claims_hold(t, mine, epochs[t], end)
             runs.append(run)
-            if self.holds('epoch_new'):
+            if self.holds("epoch_new"):
                 epochs[t] = renew(epochs[t], epoch, end)
             topics.append(Topic(end, durable, low[t], low[t], epochs[t]))
             keep = [fr for fr in run if fr not in in_extents]
-            chunks.append(tuple(Chunk(tuple(keep[i:i + self.z.chunk]), None) for i in range(0, len(keep), self.z.chunk)))
-        if self.holds('open_clamps'):
+            chunks.append(tuple(Chunk(tuple(keep[i:i + self.z.chunk]), None)
+                                for i in range(0, len(keep), self.z.chunk)))
+        if self.holds("open_clamps"):
             cursor = max(min(cursor, topics[0].end), topics[0].low)
         current, at = self.writing_goes_on(s, snap, used)
         return epoch, tuple(topics), tuple(runs), cursor, tuple(chunks), used, current, at
 
-    # ------------------------------------------------------------------------------------------------ the oracle
+    # ------------------------------------------------------------------------------------------ the oracle
 
     def judge(self, s, topics, runs, cursor):
         """What opening found against what the callers had been told."""
@@ -492,33 +505,33 @@ class Model:
                 wanted.append((told.entries[:s.cut.value], min(told.durable, s.cut.value)))
             got = {fr.first + i: v for fr in runs[t] for i, v in enumerate(fr.payload)}
             if low > told.low:
-                raise Violation(f'topic {t}: low watermark {low} was never asked for')
-            problem = ''
+                raise Violation(f"topic {t}: low watermark {low} was never asked for")
+            problem = ""
             for entries, durable in wanted:
-                if s.fate == 'kill' and end != len(entries):
-                    problem = f'topic {t}: SIGKILL left {end} of {len(entries)} entries'
+                if s.fate == "kill" and end != len(entries):
+                    problem = f"topic {t}: SIGKILL left {end} of {len(entries)} entries"
                 elif end < durable:
-                    problem = f'topic {t}: ends at {end}, {durable} had been durable'
+                    problem = f"topic {t}: ends at {end}, {durable} had been durable"
                 elif end > len(entries):
-                    problem = f'topic {t}: ends at {end}, only {len(entries)} were ever appended'
-                elif any(got.get(o, 'nothing') != entries[o] for o in range(low, end)):
-                    o = next(o for o in range(low, end) if got.get(o, 'nothing') != entries[o])
+                    problem = f"topic {t}: ends at {end}, only {len(entries)} were ever appended"
+                elif any(got.get(o, "nothing") != entries[o] for o in range(low, end)):
+                    o = next(o for o in range(low, end) if got.get(o, "nothing") != entries[o])
                     problem = f'topic {t}: offset {o} reads {got.get(o, "nothing")}, written was {entries[o]}'
                 elif end and end not in told.borders and end > low:
-                    problem = f'topic {t}: part of a batch, to {end}'
+                    problem = f"topic {t}: part of a batch, to {end}"
                 else:
-                    problem = ''
+                    problem = ""
                     break
             if problem:
                 raise Violation(problem)
-        values = [v for _, v in (s.cursors[-1:] if s.fate == 'kill' else s.cursors)]
+        values = [v for _, v in (s.cursors[-1:] if s.fate == "kill" else s.cursors)]
         end, low = topics[0].end, topics[0].low
         if cursor > end:
-            raise Violation(f'the cursor is at {cursor}, the end at {end}: entries to come are skipped')
+            raise Violation(f"the cursor is at {cursor}, the end at {end}: entries to come are skipped")
         if cursor not in [max(min(v, end), low) for v in values]:
-            raise Violation(f'the cursor is at {cursor}, wanted one of {values}')
+            raise Violation(f"the cursor is at {cursor}, wanted one of {values}")
         if not any(min(v, end) >= low for v in values):
-            raise Violation(f'the cursor {values} points below the low watermark {low}')
+            raise Violation(f"the cursor {values} points below the low watermark {low}")
 
     def check_live(self, s):
         """Whatever lies between watermark and end is to be read somewhere."""
@@ -533,9 +546,9 @@ class Model:
                             have.update(range(fr.first, fr.first + fr.count))
             for o in range(topic.low, topic.end):
                 if o not in have:
-                    raise Violation(f'topic {t}: offset {o} can be read nowhere')
+                    raise Violation(f"topic {t}: offset {o} can be read nowhere")
 
-    # ------------------------------------------------------------------------------------------------ operations
+    # ------------------------------------------------------------------------------------------ operations
 
     def start(self):
         z = self.z
@@ -544,13 +557,13 @@ class Model:
         return State(
             snap=Cell(snap), journal=((Cell(None),) * z.records,) * z.journals, heads=(Cell(None),) * z.files,
             logs=((Cell(None),) * z.extents,) * z.files, chunks=((),) * z.topics, slot=None, ghosts=frozenset(),
-            phase='live', epoch=1, number=0, topics=topics, cursor=0, dirty=(), sync=None, cut=None,
+            phase="live", epoch=1, number=0, topics=topics, cursor=0, dirty=(), sync=None, cut=None,
             snap_under_way=None, journal_at=(0, 0), used=(0,) * z.files, current=None, late=(),
-            told=(Told((), frozenset(), 0, 0, ()),) * z.topics, cursors=(((1, 0), 0),), fate='none', crashes=0)
+            told=(Told((), frozenset(), 0, 0, ()),) * z.topics, cursors=(((1, 0), 0),), fate="none", crashes=0)
 
     def append(self, s, t, count):
         topic = s.topics[t]
-        if count > 1 and not self.holds('one_frame'):
+        if count > 1 and not self.holds("one_frame"):
             new = s
             for _ in range(count):
                 new = new and self.append(new, t, 1)
@@ -569,13 +582,13 @@ class Model:
             given[o:o + 1] = [given[o] + 1 if o < len(given) else 1]
             payload.append(given[o])
         frame = Frame(t, topic.end, count, s.epoch, topic.durable, tuple(payload))
-        row = row[:-1] + (Chunk(row[-1].frames + (frame,), None),)
+        row = (*row[:-1], Chunk((*row[-1].frames, frame), None))
         end = topic.end + count
         told = s.told[t]
         told = Told(told.entries + tuple(payload), told.borders | {end}, told.durable, told.low, tuple(given))
         s = s._replace(chunks=put(s.chunks, t, row), topics=put(s.topics, t, topic._replace(end=end)),
                        told=put(s.told, t, told))
-        if 'staging_boot' in self.broken:
+        if "staging_boot" in self.broken:
             s = s._replace(ghosts=s.ghosts | {frame})
         if len(row[-1].frames) >= self.z.chunk:
             return self.write(s, t) or s
@@ -593,15 +606,15 @@ class Model:
                 return None                                                 # the disk is full
             head = (s.epoch, s.number + 1)
             heads = s.heads
-            if self.holds('recycle_head') or seen(s.heads[f]) is None:
-                heads = put(s.heads, f, s.heads[f]._replace(issued=s.heads[f].issued + (head,)))
+            if self.holds("recycle_head") or seen(s.heads[f]) is None:
+                heads = put(s.heads, f, s.heads[f]._replace(issued=(*s.heads[f].issued, head)))
             s = s._replace(heads=heads, number=s.number + 1, current=f, used=put(s.used, f, 0))
         p = s.used[f]
         ch = s.chunks[t][i]
         cell = s.logs[f][p]._replace(flying=Extent(seen(s.heads[f]), ch.frames))
         s = s._replace(logs=put2(s.logs, f, p, cell), used=put(s.used, f, p + 1),
                        chunks=put2(s.chunks, t, i, Chunk(ch.frames, (f, p))))
-        return s if self.holds('chunk_complete') else self.free(s)
+        return s if self.holds("chunk_complete") else self.free(s)
 
     def free(self, s):
         rows = tuple(tuple(ch for ch in row if ch.place is None or not self.chunk_may_go(s, *ch.place))
@@ -638,9 +651,9 @@ class Model:
         sync = Sync(tuple(t.end for t in s.topics), waits, j, s.dirty, tuple(t.low for t in s.topics),
                     s.cursors[-1][0])
         s = s._replace(journal=journal, number=number, journal_at=at, dirty=(), sync=sync)
-        if not self.holds('sync_publish'):
+        if not self.holds("sync_publish"):
             s = self.publish(s)
-        if s.cut is not None and not self.holds('cut_durable'):
+        if s.cut is not None and not self.holds("cut_durable"):
             s = self.cut_done(s)
         return s
 
@@ -654,14 +667,14 @@ class Model:
 
     def sync_end(self, s):
         y = s.sync
-        if y is None or (self.holds('sync_waits') and any(not self.in_place(s, f, p) for f, p in y.waits)):
+        if y is None or (self.holds("sync_waits") and any(not self.in_place(s, f, p) for f, p in y.waits)):
             return None
         if y.journal is not None:
             row = tuple(landed(c) if c.flying is not None else c for c in s.journal[y.journal])
-            if self.holds('sync_journal'):
+            if self.holds("sync_journal"):
                 row = tuple(map(flushed, row))
             s = s._replace(journal=put(s.journal, y.journal, row))
-        if self.holds('sync_logs'):
+        if self.holds("sync_logs"):
             s = self.flush_logs(s)
         s = self.publish(s)._replace(sync=None)
         if s.cut is not None and s.cut in y.changes:
@@ -670,20 +683,20 @@ class Model:
 
     def change(self, s, kind, t, value, epoch=0):
         c = Change((s.epoch, s.number + 1), kind, t, value, epoch)
-        dirty = tuple(d for d in s.dirty if (d.kind, d.topic) != (kind, t)) + (c,)
+        dirty = (*tuple(d for d in s.dirty if (d.kind, d.topic) != (kind, t)), c)
         return s._replace(number=s.number + 1, dirty=dirty), c
 
     def commit(self, s, value):
         if value == s.cursor:
             return None
-        s, c = self.change(s, 'cursor', 0, value)
-        return s._replace(cursor=value, slot=(c.stamp, value), cursors=s.cursors + ((c.stamp, value),))
+        s, c = self.change(s, "cursor", 0, value)
+        return s._replace(cursor=value, slot=(c.stamp, value), cursors=(*s.cursors, (c.stamp, value)))
 
     def trim(self, s, t):
         low = self.low_may_rise_to(s, t)
         if low <= s.topics[t].low or s.cut is not None:
             return None
-        s, _ = self.change(s, 'low', t, low)
+        s, _ = self.change(s, "low", t, low)
         s = s._replace(topics=put(s.topics, t, s.topics[t]._replace(low=low)),
                        told=put(s.told, t, s.told[t]._replace(low=low)))
         return s
@@ -692,10 +705,10 @@ class Model:
         """Truncates by one frame. It returns when a sync has taken the change along."""
         borders = sorted(b for b in s.told[t].borders | {0} if b < s.topics[t].end)
         if s.cut is not None or s.sync is not None or not borders or borders[-1] < s.topics[t].low \
-                or s.snap_under_way is not None and self.holds('snap_quiet'):
+                or (s.snap_under_way is not None and self.holds("snap_quiet")):
             return None
-        epoch = s.epoch + 1 if self.holds('cut_epoch') else s.epoch
-        s, c = self.change(s, 'cut', t, borders[-1], epoch)
+        epoch = s.epoch + 1 if self.holds("cut_epoch") else s.epoch
+        s, c = self.change(s, "cut", t, borders[-1], epoch)
         return s._replace(cut=c)
 
     def cut_done(self, s):
@@ -704,7 +717,7 @@ class Model:
         topic = s.topics[t]
         chunks = tuple(ch._replace(frames=tuple(fr for fr in ch.frames if fr.first < off)) if ch.place is None else ch
                        for ch in s.chunks[t])
-        epochs = renew(topic.epochs, c.epoch, off) if self.holds('cut_epoch') else topic.epochs
+        epochs = renew(topic.epochs, c.epoch, off) if self.holds("cut_epoch") else topic.epochs
         told = s.told[t]
         told = told._replace(entries=told.entries[:off], durable=min(told.durable, off),
                              borders=frozenset(b for b in told.borders if b <= off))
@@ -716,13 +729,13 @@ class Model:
         return s
 
     def snap_begin(self, s):
-        if s.snap_under_way is not None or (s.cut is not None and self.holds('snap_quiet')):
+        if s.snap_under_way is not None or (s.cut is not None and self.holds("snap_quiet")):
             return None
         stamp = (s.epoch, s.number)
         snap = Snap(s.epoch, stamp, tuple((t.low, t.epochs) for t in s.topics), s.cursor, self.listing(s))
         if snap._replace(stamp=seen(s.snap).stamp) == seen(s.snap):
             return None
-        return s._replace(snap=s.snap._replace(issued=s.snap.issued + (snap,)),
+        return s._replace(snap=s.snap._replace(issued=(*s.snap.issued, snap)),
                           snap_under_way=(s.cursors[-1][0], tuple(t.low for t in s.topics)))
 
     def snap_end(self, s):
@@ -737,20 +750,20 @@ class Model:
         if not self.place_may_be_punched(s, f, p):
             return None
         c = s.logs[f][p]
-        return s._replace(logs=put2(s.logs, f, p, c._replace(issued=c.issued + (None,))))
+        return s._replace(logs=put2(s.logs, f, p, c._replace(issued=(*c.issued, None))))
 
     # -- crashes
 
     def dead(self, s, fate):
-        fate = 'power' if 'power' in (fate, s.fate) else fate
-        return s._replace(phase='down', sync=None, dirty=(), snap_under_way=None, fate=fate, crashes=s.crashes + 1,
+        fate = "power" if "power" in (fate, s.fate) else fate
+        return s._replace(phase="down", sync=None, dirty=(), snap_under_way=None, fate=fate, crashes=s.crashes + 1,
                           epoch=0, number=0, topics=(), cursor=0, journal_at=(0, 0), used=(), current=None)
 
     def spread(self, s, outcome, pick):
         """The disks that a crash may leave: all of them, or one that `pick` picks."""
         rows = [(s.snap,), s.heads, *s.journal, *s.logs]
         choices = [tuple(outcome(c)) for row in rows for c in row]
-        if outcome is after_power_cells and self.holds('snap_atomic'):
+        if outcome is after_power_cells and self.holds("snap_atomic"):
             choices[0] = tuple(c for c in choices[0] if c.durable is not None)
         many = [tuple(pick.choice(c) for c in choices)] if pick else itertools.product(*choices)
         for flat in many:
@@ -762,18 +775,17 @@ class Model:
             yield s._replace(snap=rebuilt[0][0], heads=rebuilt[1], journal=tuple(rebuilt[2:k]), logs=tuple(rebuilt[k:]))
 
     def kill(self, s, pick=None):
-        s = self.dead(s, 'kill')
+        s = self.dead(s, "kill")
         s = s._replace(chunks=tuple(tuple(ch._replace(place=None) for ch in row) for row in s.chunks))
-        if not self.holds('open_waits'):        # they land at any later time
+        if not self.holds("open_waits"):        # they land at any later time
             flying = tuple((f, p, c.flying) for f, row in enumerate(s.logs) for p, c in enumerate(row) if c.flying)
             flying += tuple((-1 - j, i, c.flying)
                             for j, row in enumerate(s.journal) for i, c in enumerate(row) if c.flying)
-            still = lambda rows: tuple(tuple(c._replace(flying=None) for c in row) for row in rows)
-            yield s._replace(logs=still(s.logs), journal=still(s.journal), late=s.late + flying)
+            yield s._replace(logs=without_flying(s.logs), journal=without_flying(s.journal), late=s.late + flying)
             return
         for out in self.spread(s, after_kill, pick):
             yield out
-            if not self.holds('slot_pair') and out.slot is not None:
+            if not self.holds("slot_pair") and out.slot is not None:
                 yield out._replace(slot=None)               # killed while the next value was being stored
 
     def land_late(self, s, z):
@@ -781,22 +793,22 @@ class Model:
         rows = s.logs if f >= 0 else s.journal
         f = f if f >= 0 else -1 - f
         cell = rows[f][p]
-        rows = put2(rows, f, p, cell._replace(issued=cell.issued + (value,)))
+        rows = put2(rows, f, p, cell._replace(issued=(*cell.issued, value)))
         s = s._replace(late=tuple(x for x in s.late if x is not z))
         return s._replace(logs=rows) if z[0] >= 0 else s._replace(journal=rows)
 
     def power(self, s, pick=None):
-        s = self.dead(s, 'power')._replace(late=())
+        s = self.dead(s, "power")._replace(late=())
         ghosts = sorted(s.ghosts)
         s = s._replace(chunks=((),) * self.z.topics, ghosts=frozenset())
-        slots = (None,) if s.slot is None or self.holds('staging_boot') else (None, *s.cursors)
+        slots = (None,) if s.slot is None or self.holds("staging_boot") else (None, *s.cursors)
         for out in self.spread(s._replace(slot=None), after_power_cells, pick):
-            if self.holds('staging_boot'):
+            if self.holds("staging_boot"):
                 yield out
                 continue
             subsets = itertools.product((0, 1), repeat=len(ghosts))
             for mask in ([tuple(pick.randint(0, 1) for _ in ghosts)] if pick else subsets):
-                left = tuple(g for g, m in zip(ghosts, mask) if m)
+                left = tuple(g for g, m in zip(ghosts, mask, strict=True) if m)
                 rows = tuple((Chunk(tuple(g for g in left if g.topic == t), None),) for t in range(self.z.topics))
                 for slot in ([pick.choice(slots)] if pick else slots):
                     yield out._replace(chunks=rows, slot=slot, ghosts=frozenset(left))
@@ -804,27 +816,27 @@ class Model:
     # -- opening
 
     def open_begin(self, s):
-        if self.holds('open_flushes'):
+        if self.holds("open_flushes"):
             s = self.flush_logs(s)
             s = s._replace(journal=tuple(tuple(map(flushed, row)) for row in s.journal))
         epoch, topics, runs, cursor, chunks, used, current, at = self.recover(s)
         self.judge(s, topics, runs, cursor)
-        s = s._replace(phase='opening', epoch=epoch, number=0, topics=topics, cursor=cursor,
+        s = s._replace(phase="opening", epoch=epoch, number=0, topics=topics, cursor=cursor,
                        chunks=chunks, used=used, current=current, journal_at=at, slot=None)
-        if not self.holds('journal_adopted'):
+        if not self.holds("journal_adopted"):
             s = s._replace(journal=tuple((Cell(None),) * self.z.records for _ in s.journal), journal_at=(0, 0))
         snap = Snap(epoch, (epoch, 0), tuple((t.low, t.epochs) for t in topics), cursor, self.listing(s))
-        s = s._replace(snap=s.snap._replace(issued=s.snap.issued + (snap,)))
+        s = s._replace(snap=s.snap._replace(issued=(*s.snap.issued, snap)))
         return s
 
     def open_end(self, s):
-        if self.holds('epoch_durable'):
+        if self.holds("epoch_durable"):
             s = s._replace(snap=flushed(s.snap))
         told = tuple(Told(tuple(o.entries[:t.end]), frozenset(b for b in o.borders if b <= t.end), t.durable,
-                          t.low, o.given) for o, t in zip(s.told, s.topics))
-        ghosts = frozenset(fr for row in s.chunks for ch in row for fr in ch.frames) if 'staging_boot' in self.broken \
+                          t.low, o.given) for o, t in zip(s.told, s.topics, strict=True))
+        ghosts = frozenset(fr for row in s.chunks for ch in row for fr in ch.frames) if "staging_boot" in self.broken \
             else s.ghosts
-        return s._replace(phase='live', slot=((s.epoch, 0), s.cursor), cut=None, told=told, fate='none',
+        return s._replace(phase="live", slot=((s.epoch, 0), s.cursor), cut=None, told=told, fate="none",
                           cursors=(((s.epoch, 0), s.cursor),), ghosts=ghosts | s.ghosts)
 
     def close(self, s):
@@ -841,7 +853,7 @@ class Model:
         s = self.snap_begin(s) or s
         s = self.snap_end(s) if s.snap_under_way else s
         told = tuple(o._replace(durable=len(o.entries)) for o in s.told)
-        return self.dead(s, 'kill')._replace(told=told, crashes=s.crashes)
+        return self.dead(s, "kill")._replace(told=told, crashes=s.crashes)
 
     # -- all that can happen next
 
@@ -849,43 +861,43 @@ class Model:
         """(label, what gives the state after it, or None where it cannot happen now)"""
         z = self.z
         out = []
-        if s.phase == 'down':
-            out.append(('open: read, write the snapshot', lambda: self.open_begin(s)))
-        elif s.phase == 'opening':
-            out.append(('open: snapshot flushed', lambda: self.open_end(s)))
+        if s.phase == "down":
+            out.append(("open: read, write the snapshot", lambda: self.open_begin(s)))
+        elif s.phase == "opening":
+            out.append(("open: snapshot flushed", lambda: self.open_end(s)))
         else:
             for t in range(z.topics):
-                out.append((f'append {t}', lambda t=t: self.append(s, t, 1)))
-                out.append((f'batch {t}', lambda t=t: self.append(s, t, 2)))
-                out.append((f'write {t}', lambda t=t: self.write(s, t)))
-                out.append((f'trim {t}', lambda t=t: self.trim(s, t)))
-                out.append((f'cut {t}', lambda t=t: self.cut(s, t)))
+                out.append((f"append {t}", lambda t=t: self.append(s, t, 1)))
+                out.append((f"batch {t}", lambda t=t: self.append(s, t, 2)))
+                out.append((f"write {t}", lambda t=t: self.write(s, t)))
+                out.append((f"trim {t}", lambda t=t: self.trim(s, t)))
+                out.append((f"cut {t}", lambda t=t: self.cut(s, t)))
             for f, row in enumerate(s.logs):
                 for p, c in enumerate(row):
                     if c.flying is not None:
-                        out.append((f'complete {f}.{p}', lambda f=f, p=p: self.complete(s, f, p)))
+                        out.append((f"complete {f}.{p}", lambda f=f, p=p: self.complete(s, f, p)))
                     elif seen(c) is not None:
-                        out.append((f'punch {f}.{p}', lambda f=f, p=p: self.punch(s, f, p)))
-            out.append(('sync: write', lambda: self.sync_begin(s)))
-            out.append(('sync: flush, publish', lambda: self.sync_end(s)))
-            out.append(('snap: write', lambda: self.snap_begin(s)))
-            out.append(('snap: flush', lambda: self.snap_end(s)))
-            out.append(('commit 0 at its end', lambda: self.commit(s, s.topics[0].end)))
-            out.append(('seek 0 back', lambda: self.commit(s, s.topics[0].low)))
-            out.append(('close', lambda: self.close(s)))
-            out = [(label, act) for label, act in out if label.split()[0].rstrip(':') in z.ops]
+                        out.append((f"punch {f}.{p}", lambda f=f, p=p: self.punch(s, f, p)))
+            out.append(("sync: write", lambda: self.sync_begin(s)))
+            out.append(("sync: flush, publish", lambda: self.sync_end(s)))
+            out.append(("snap: write", lambda: self.snap_begin(s)))
+            out.append(("snap: flush", lambda: self.snap_end(s)))
+            out.append(("commit 0 at its end", lambda: self.commit(s, s.topics[0].end)))
+            out.append(("seek 0 back", lambda: self.commit(s, s.topics[0].low)))
+            out.append(("close", lambda: self.close(s)))
+            out = [(label, act) for label, act in out if label.split()[0].rstrip(":") in z.ops]
         for x in s.late:
-            out.append((f'a late write lands at {x[:2]}', lambda x=x: self.land_late(s, x)))
+            out.append((f"a late write lands at {x[:2]}", lambda x=x: self.land_late(s, x)))
         return out
 
     def crash(self, s, pick=None):
-        if s.phase != 'down' and s.crashes < self.z.crashes:
-            if 'kill' in self.z.ops:
+        if s.phase != "down" and s.crashes < self.z.crashes:
+            if "kill" in self.z.ops:
                 for new in self.kill(s, pick):
-                    yield 'SIGKILL', new
-            if 'power' in self.z.ops:
+                    yield "SIGKILL", new
+            if "power" in self.z.ops:
                 for new in self.power(s, pick):
-                    yield 'POWER CUT', new
+                    yield "POWER CUT", new
 
 
 def after_power_cells(cell):
@@ -894,4 +906,4 @@ def after_power_cells(cell):
 
 def renew(epochs, epoch, start):
     """The list with (epoch, start) entered, which voids what it said of offsets from there on."""
-    return tuple(x for x in epochs if x[1] < start and x[0] < epoch) + ((epoch, start),)
+    return (*tuple(x for x in epochs if x[1] < start and x[0] < epoch), (epoch, start))
