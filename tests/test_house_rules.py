@@ -16,12 +16,12 @@ LAYERS = {
     1: ["_checksum", "_frame", "_extent", "_logfile_format", "_changes", "_snapshot_format"],
     2: ["_trace", "_transfer", "_ring", "_read_ring", "_device"],
     3: ["_staging", "_logfiles", "_journal", "_topics", "_control", "_catalog", "_cursors"],
-    4: ["_log_state", "_append", "_writeback", "_read_cache", "_read_source", "_read_large", "_read", "_take", "_journal_reuse",
-        "_group_commit", "_space", "_repair", "_truncate", "_findings", "_adopt", "_restore", "_merge", "_reopen_control", "_scan", "_salvage",
-        "_survey", "_reopen_files", "_recovery", "_iothread", "_log"],
+    4: ["_log_state", "_append", "_writeback", "_read_cache", "_read_source", "_read_large", "_read", "_take",
+        "_journal_reuse", "_group_commit", "_space", "_repair", "_truncate", "_findings", "_adopt", "_restore",
+        "_merge", "_reopen_control", "_scan", "_salvage", "_survey", "_reopen_files", "_recovery", "_iothread", "_log", "_view"],
     # The exceptions' classes import nothing, and the border raises them: they come first in its layer.
-    5: ["errors", "_core_errors", "_core_gather", "_core", "_core_topic", "_core_read", "_core_cursor", "_core_repair"],
-    6: ["schedules", "options", "stats", "cursor", "topic", "log", "reference", "__init__"],
+    5: ["errors", "_core_errors", "_core_gather", "_core", "_core_topic", "_core_read", "_core_cursor", "_core_repair", "_core_view"],
+    6: ["schedules", "options", "stats", "cursor", "topic", "log", "reader", "reference", "__init__"],
     7: ["limits", "progress", "doctor", "demo", "bench", "cli", "__main__"],
 }
 BELOW_THE_BORDER = range(5)
@@ -120,6 +120,21 @@ def raises(source):
     return [first for first, _, _, text in statements(source) if re.search(r"\bwith\s+gil\b|^raise\b|:\s*raise\b", text)]
 
 
+def switches(sources):
+    """{name of an ordering rule: files that can break it in the debug build}"""
+    found = {}
+    for name, text in sources:
+        for _, _, _, statement in statements(text):
+            for rule in re.findall(r"WALRUS_DEBUG and rule_broken\(RULE_(\w+)\)", statement):
+                found.setdefault(rule.lower(), set()).add(name)
+    return found
+
+
+def rows(text):
+    """Names in the first column of the table of ordering rules."""
+    return re.findall(r"^\| `(\w+)` \|", text[text.index("## Order of writes"):], re.MULTILINE)
+
+
 def package_files(*endings):
     found = [(path, path.read_text()) for path in sorted(PACKAGE.iterdir()) if path.suffix in endings]
     assert found, f"no sources in {PACKAGE}"
@@ -148,6 +163,14 @@ def test_nothing_below_the_border_raises_or_takes_the_gil():
     below = {module for layer in BELOW_THE_BORDER for module in LAYERS[layer]}
     found = {path.name: lines for path, text in package_files(".pyx", ".pxd") if path.stem in below and (lines := raises(text))}
     assert not found, f"lines that raise or take the GIL: {found}"
+
+
+def test_each_ordering_rule_has_a_switch_and_a_row_in_the_format_s_table():
+    named = re.findall(r'R\(\w+, "(\w+)"\)', (PACKAGE / "_rules.pxd").read_text())
+    assert len(named) == len(set(named)) == 32
+    broken = switches([(path.name, text) for path, text in package_files(".pyx")])
+    assert set(broken) == set(named), f"without a switch: {sorted(set(named) - set(broken))}"
+    assert sorted(rows((PACKAGE.parent / "docs" / "format.md").read_text())) == sorted(named)
 
 
 # -- the checks themselves
@@ -213,3 +236,15 @@ def test_raising_and_taking_the_gil_are_seen_but_not_in_text():
     assert raises("cdef int f() noexcept with gil:\n    return 0\n") == [1]
     assert raises("if x: raise ValueError\n") == [1]
     assert raises('# raise\nfail(b"raise it")\nraised = 1\nwith nogil:\n    pass\n"""\nraise with gil\n"""\n') == []
+
+
+def test_switches_and_rows_are_those_of_the_code_not_of_comments():
+    text = """
+if WALRUS_DEBUG and rule_broken(RULE_A_B):
+    pass
+# if WALRUS_DEBUG and rule_broken(RULE_C):
+if rule_broken(RULE_D):
+    pass
+"""
+    assert switches([("a.pyx", text)]) == {"a_b": {"a.pyx"}}
+    assert rows("| `x` | y |\n## Order of writes\n| rule | z |\n|---|---|\n| `a` | b |\n| `c_d` | e |\n") == ["a", "c_d"]

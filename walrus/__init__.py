@@ -27,17 +27,20 @@ from .cursor import Cursor
 from .errors import (
     ClosedError,
     CorruptionError,
+    CursorInUseError,
     EntryTooLargeError,
     ForkedError,
     LockedError,
     LogFailedError,
     OffsetOutOfRange,
+    ReadOnlyError,
     StorageFullError,
     VersionError,
     WaitTimeoutError,
     WalrusError,
 )
 from .log import Log
+from .reader import LogReader, TopicReader, ViewCursor
 from .reference import Walrus, WalrusBuilder, disable_fd_backend, enable_fd_backend, open
 from .schedules import FsyncSchedule, ReadConsistency
 from .stats import Recovery, Repair, Stats
@@ -52,6 +55,7 @@ __all__ = [
     "Batch",
     "ClosedError",
     "CorruptionError",
+    "CursorInUseError",
     "Cursor",
     "Entry",
     "EntryTooLargeError",
@@ -59,14 +63,18 @@ __all__ = [
     "FsyncSchedule",
     "LockedError",
     "Log",
+    "LogReader",
     "LogFailedError",
     "OffsetOutOfRange",
+    "ReadOnlyError",
     "ReadConsistency",
     "Recovery",
     "Repair",
     "Stats",
     "StorageFullError",
     "Topic",
+    "TopicReader",
+    "ViewCursor",
     "VersionError",
     "WaitTimeoutError",
     "Walrus",

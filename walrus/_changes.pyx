@@ -12,9 +12,10 @@
   48    8     reserved    0
   56          name        name_bytes, then zeros to `size`
 
-The changes of a record lie one after another and end with its header; they begin at a multiple of 8. The record's header
-checksum covers them. One is well-formed if, in this order: 56 bytes of it are there; kind is 1 .. 8; size is what name_bytes makes
-it; size bytes of it are there. A reader that meets one that is not well-formed stops: no size behind it can be trusted.
+The changes of a record lie one after another and end with its header; they begin at a multiple of 8. The record's
+header checksum covers them. One is well-formed if, in this order: 56 bytes of it are there; kind is 1 .. 8; size is
+what name_bytes makes it; size bytes of it are there. A reader that meets one that is not well-formed stops: no size
+behind it can be trusted.
 
 Layer: bytes. No state; any thread, no GIL.
 """

@@ -127,8 +127,12 @@ cdef extern from *:
         for (; length >= 8; length -= 8, at += 8, to += 8) {
             CRC_READ(uint64_t, value, at); memcpy(to, &value, 8); state = crc_step8(state, value);
         }
-        if (length & 4) { CRC_READ(uint32_t, value, at); memcpy(to, &value, 4); state = crc_step4(state, value); at += 4; to += 4; }
-        if (length & 2) { CRC_READ(uint16_t, value, at); memcpy(to, &value, 2); state = crc_step2(state, value); at += 2; to += 2; }
+        if (length & 4) {
+            CRC_READ(uint32_t, value, at); memcpy(to, &value, 4); state = crc_step4(state, value); at += 4; to += 4;
+        }
+        if (length & 2) {
+            CRC_READ(uint16_t, value, at); memcpy(to, &value, 2); state = crc_step2(state, value); at += 2; to += 2;
+        }
         if (length & 1) { uint8_t value = *at; *to = value; state = crc_step1(state, value); }
         return ~(uint32_t)state;
     }

@@ -90,7 +90,8 @@ cdef void control_begin(Control *control, const uint8_t *boot_id, uint64_t epoch
                         uint32_t schedule) noexcept nogil
 cdef void control_close(Control *control, bint clean) noexcept nogil
 # A slot for a topic, made; for a cursor, found by id among adopted ones or made. NULL: no space (-errno in *code).
-cdef ControlTopic *control_topic(Control *control, uint64_t id, const uint8_t *name, uint32_t name_bytes, int *code) noexcept nogil
+cdef ControlTopic *control_topic(Control *control, uint64_t id, const uint8_t *name, uint32_t name_bytes,
+                                 int *code) noexcept nogil
 cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
                                    uint32_t name_bytes, int *code) noexcept nogil
 cdef ControlCursor *control_cursor_known(Control *control, uint64_t id) noexcept nogil

@@ -18,8 +18,8 @@ from walrus._checksum cimport crc32c
 from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, file_close, file_open
 from walrus._libc cimport (ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, errno, fallocate, free, ftruncate,
                            getpid, int64_t, malloc, memcmp, memcpy, memset, munmap, pread, walrus_add32, walrus_fence,
-                           walrus_futex_wake, walrus_load32, walrus_lock, walrus_store32, walrus_store64,
-                           walrus_unlock)
+                           walrus_futex_wake, walrus_load32, walrus_lock, walrus_record_lock, walrus_record_unlock,
+                           walrus_store32, walrus_store64, walrus_unlock)
 from walrus._rules cimport RULE_SLOT_PAIR, rule_broken
 from libc.stdlib cimport qsort
 
@@ -320,12 +320,14 @@ cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic
     walrus_lock(&control.lock)
     slot = control_cursor_known(control, id)
     if slot == NULL:
+        walrus_record_lock(control.file.fd, 0, 1, 1)    # reader processes make slots too
         number = control.head.cursors
         code[0] = cursor_fill(control, number, id, topic_id, kind, name, name_bytes)
         if code[0] == 0:
             slot = control.cursors + number
             walrus_fence()
             walrus_store32(&control.head.cursors, number + 1)
+        walrus_record_unlock(control.file.fd, 0, 1)
     walrus_unlock(&control.lock)
     return slot
 

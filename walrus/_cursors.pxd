@@ -15,8 +15,8 @@ cdef int cursor_commit(Cursor *cursor, Catalog *catalog, uint64_t value) noexcep
 cdef uint64_t cursors_lowest(Topic *topic) noexcept nogil                    # lowest committed; 2^64 - 1 if there is none
 # Deletes it: a catalog change, its slot is free again. 0 or -ENOMEM. The struct stays for handles; it is in no list any more.
 cdef int cursor_delete(Cursor *cursor, Catalog *catalog) noexcept nogil
-# Opening: takes over what the control file has of cursors: newer values than the catalog's, cursors that it does not know yet, damage
-# (where `trusted`: the file is of this boot, or was closed cleanly). 0 or -ENOMEM.
+# Opening: takes over what the control file has of cursors: newer values than the catalog's, cursors that it does not know
+# yet, damage (where `trusted`: the file is of this boot, or was closed cleanly). 0 or -ENOMEM.
 cdef int cursors_adopt(TopicTable *topics, Catalog *catalog, bint trusted) noexcept nogil
 # A sync: values that reader processes stored become changes of the catalog.
 cdef int cursors_absorb(TopicTable *topics, Catalog *catalog) noexcept nogil

@@ -1,8 +1,8 @@
 """Cursors: durable read positions, each in a pair of slots of the control file and in the journal.
 
-A commit takes a stamp, stores the value into the slot pair (it survives SIGKILL when cursor_commit returns) and leaves a change for the
-next sync (then it survives the power). A cursor that commits often between two syncs has one change only: it is
-overwritten where it stands in catalog.pending.
+A commit takes a stamp, stores the value into the slot pair (it survives SIGKILL when cursor_commit returns) and leaves
+a change for the next sync (then it survives the power). A cursor that commits often between two syncs has one change
+only: it is overwritten where it stands in catalog.pending.
 
 Threads: committed value, stamp and slot under catalog.lock; the list of a topic's cursors under topic.lock. No GIL.
 """

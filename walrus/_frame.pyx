@@ -24,8 +24,8 @@ their reader compares them with what it expects.
 A frame is valid if, in this order:
   1. the 32 bytes of its header lie within the room given (2^64 - 1 bytes at most; nothing behind the room is ever read);
   2. version is 1 or more and kind is 0, 1 or 2 (and 3, in a newer version);
-  3. claim <= first, entries are 1 .. 2,000, first + entries does not wrap; all that the sizes are taken from (lengths, PieceHeader)
-     lies within the room; so does the whole frame, padding included, which is at most 2^32 - 8 bytes;
+  3. claim <= first, entries are 1 .. 2,000, first + entries does not wrap; all that the sizes are taken from (lengths,
+     PieceHeader) lies within the room; so does the whole frame, padding included, which is at most 2^32 - 8 bytes;
   4. of a piece: pieces is 0, or number + 1;
   5. the checksum is right.
 Then, if version is greater than 1, it is a frame of a newer version, and is told as such: so a newer version keeps the first 8

@@ -10,6 +10,7 @@ Threads: any; the fields of Log named sync_* belong to the leader while sync_lea
 from walrus._append cimport topic_mark_dirty, topic_seal
 from walrus._changes cimport CHANGE_LOW, Change, change_read
 from walrus._control cimport ControlTopic, control_wake
+from walrus._cursors cimport cursors_absorb
 from walrus._device cimport device_flush, device_wake, device_write
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_JOURNAL, GROUP_KIND_PIECE, ExtentHeader, GroupHeader, extent_seal)
 from walrus._journal cimport JOURNAL_RESERVE_BYTES
@@ -387,7 +388,7 @@ cdef int gather_changes(Log *log, bint by_iothread) noexcept nogil:
 cdef int sync_run(Log *log, bint by_iothread) noexcept nogil:
     """0; LOG_FULL: not all, but all that a full disk allows; LOG_POISONED."""
     cdef int gathered, waited = 0, result
-    if take_changes(log) < 0 or take_dirty(log) < 0:
+    if cursors_absorb(&log.topics, &log.catalog) < 0 or take_changes(log) < 0 or take_dirty(log) < 0:
         return log_fail(log, ENOMEM, b"gather for", b"journal")
     gathered = gather(log, by_iothread)
     if gathered == LOG_FULL and gather_changes(log, by_iothread) == LOG_POISONED:
@@ -490,7 +491,8 @@ cdef int sync_by_iothread(Log *log) noexcept nogil:
     cdef int result = 0
     walrus_lock(&log.sync_lock)
     if not log.sync_leader and walrus_load32(&log.failure.set) == 0:
-        if log.dirty_topics != NULL or log.catalog.pending_bytes or log.outstanding_first != NULL:
+        if (log.dirty_topics != NULL or log.catalog.pending_bytes or log.outstanding_first != NULL
+                or log.catalog.foreign_commits != walrus_load32(&log.control.head.foreign_commits)):
             result = lead(log, True)
     walrus_unlock(&log.sync_lock)
     return result

@@ -1,7 +1,8 @@
 """The I/O thread: takes sealed chunks, writes extents, frees staging, runs the schedule, prepares and recycles files.
 
-One native thread per open log. It alone changes flights and log files once the log is open. All signals are blocked in it. When it
-meets a failure the log is poisoned, and it goes on only to reap what is in flight: waiters are never left alone.
+One native thread per open log. It alone changes flights and log files once the log is open. All signals are blocked in
+it. When it meets a failure the log is poisoned, and it goes on only to reap what is in flight: waiters are never left
+alone.
 
 Threads: this one. It never takes the GIL.
 """

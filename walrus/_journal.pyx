@@ -1,8 +1,9 @@
 """Journal: a ring of pre-written files; one sequential write makes the newest frames of all topics durable.
 
-A journal file is a run of records from position 0 (ExtentHeader of kind EXTENT_KIND_JOURNAL), all seeded with the file's use number,
-which is drawn anew each time the ring comes to the file; `sequence` is dense over all records. The files are written through
-once when they are made and overwritten in turn: a sync costs one write and one flush, and no metadata.
+A journal file is a run of records from position 0 (ExtentHeader of kind EXTENT_KIND_JOURNAL), all seeded with the
+file's use number, which is drawn anew each time the ring comes to the file; `sequence` is dense over all records. The
+files are written through once when they are made and overwritten in turn: a sync costs one write and one flush, and no
+metadata.
 
 Threads: the leader of a sync writes; opening and the I/O thread prepare. No GIL.
 """

@@ -1,9 +1,9 @@
 """Reuse of journal files: when the next one of the ring may be overwritten, and what has to be done first.
 
-Rules kept here: journal_extents, journal_flushed, journal_prefix (every live frame in the file lies in an extent that is flushed together
-with all before it: open chunks with frames in it are sealed, then all that was sealed is waited for, then the log files are
-flushed), journal_catalog (each change in it is covered by a flushed snapshot), journal_adopted (the same for what recovery
-read: places in the journal are copied forward first).
+Rules kept here: journal_extents, journal_flushed, journal_prefix (every live frame in the file lies in an extent that
+is flushed together with all before it: open chunks with frames in it are sealed, then all that was sealed is waited
+for, then the log files are flushed), journal_catalog (each change in it is covered by a flushed snapshot),
+journal_adopted (the same for what recovery read: places in the journal are copied forward first).
 
 Threads: the I/O thread, also while it leads a sync. No GIL.
 """

@@ -43,6 +43,19 @@ cdef extern from *:
     #else
     #define walrus_pause() __asm__ __volatile__("yield" ::: "memory")
     #endif
+    static inline uint64_t walrus_inode(int fd) { struct stat s; return fstat(fd, &s) < 0 ? 0 : (uint64_t)s.st_ino; }
+    static inline uint64_t walrus_inode_at(int directory, const char *name) {
+        struct stat s; return fstatat(directory, name, &s, 0) < 0 ? 0 : (uint64_t)s.st_ino;
+    }
+    /* An open-file-description lock for writing on [position, position + bytes): the kernel frees it when its holder dies. */
+    static inline int walrus_record_lock(int fd, int64_t position, int64_t bytes, int wait) {
+        struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = position, .l_len = bytes };
+        return fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &l) < 0 ? -errno : 0;
+    }
+    static inline int walrus_record_unlock(int fd, int64_t position, int64_t bytes) {
+        struct flock l = { .l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = position, .l_len = bytes };
+        return fcntl(fd, F_OFD_SETLK, &l) < 0 ? -errno : 0;
+    }
     static inline void walrus_sleep_ns(int64_t ns) {
         struct timespec t = { ns / 1000000000, ns % 1000000000 }; nanosleep(&t, 0);
     }
@@ -91,6 +104,11 @@ cdef extern from *:
     bint walrus_swap32(uint32_t *p, uint32_t old, uint32_t new_value) noexcept nogil
     void walrus_fence() noexcept nogil
     void walrus_sleep_ns(int64_t ns) noexcept nogil
+    uint64_t walrus_inode(int fd) noexcept nogil
+    uint64_t walrus_inode_at(int directory, const char *name) noexcept nogil
+    int64_t walrus_file_size(int fd) noexcept nogil
+    int walrus_record_lock(int fd, int64_t position, int64_t bytes, int wait) noexcept nogil
+    int walrus_record_unlock(int fd, int64_t position, int64_t bytes) noexcept nogil
     bint walrus_likely(bint x) noexcept nogil
     long walrus_futex_wait(uint32_t *word, uint32_t value, int64_t timeout_ns, int shared) noexcept nogil
     long walrus_futex_wake(uint32_t *word, int count, int shared) noexcept nogil

@@ -1,8 +1,9 @@
 """Opening, closing, topics by name, fork: the engine as the Python border and C see it.
 
-Opening: directory, lock (one_writer; open_waits: the lock's descriptor is registered with the ring, so a dead holder keeps it until its
-last write has landed), device, recovery, I/O thread. Closing: nobody appends any more, everything staged is written and
-flushed, one last snapshot says so. A fork's child closes lock and ring at once and marks every log.
+Opening: directory, lock (one_writer; open_waits: the lock's descriptor is registered with the ring, so a dead holder
+keeps it until its last write has landed), device, recovery, I/O thread. Closing: nobody appends any more, everything
+staged is written and flushed, one last snapshot says so. A fork's child closes lock and ring at once and marks every
+log.
 
 Threads: log_open and log_close of one log by one thread; different logs share nothing but the list that fork walks. No GIL.
 """
@@ -21,8 +22,8 @@ from walrus._libc cimport (EEXIST, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, 
                            walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns, walrus_sleep_ns,
                            walrus_store32, walrus_store64, walrus_swap32, walrus_unlock)
 from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_INTERRUPTED, LOG_LOCKED,
-                                LOG_NO_MEMORY, LOG_POISONED, RECORD_BYTES_MAX, RECORD_GROUPS_MAX, SCHEDULE_EACH, SCHEDULE_MILLISECONDS,
-                                STAGING_BYTES_DEFAULT, TAIL_BYTES_MAX, log_check, log_fail)
+                                LOG_NO_MEMORY, LOG_POISONED, RECORD_BYTES_MAX, RECORD_GROUPS_MAX, SCHEDULE_EACH,
+                                SCHEDULE_MILLISECONDS, STAGING_BYTES_DEFAULT, TAIL_BYTES_MAX, log_check, log_fail)
 from walrus._logfiles cimport LOG_FILE_BYTES_MAX, LOG_FILE_BYTES_MIN, logfiles_close, logfiles_flush
 from walrus._extent cimport GroupHeader
 from walrus._read_cache cimport read_cache_close, read_cache_open
@@ -134,7 +135,7 @@ cdef int lock_take(Log *log, int64_t *holder) noexcept nogil:
         walrus_sleep_ns(1000000)
     snprintf(text, sizeof(text), b"%d\n", getpid())
     if ftruncate(log.lock_fd, 0) < 0 or pwrite(log.lock_fd, text, strlen(text), 0) < 0:
-        return -errno                               # a full disk: without a pid the refusal of others says less, but nothing is wrong
+        return -errno
     return 0
 
 
@@ -269,7 +270,8 @@ cdef void release(Log *log) noexcept nogil:
     if log.directory >= 0:
         close(log.directory)
     if log.lock_fd >= 0:
-        flock(log.lock_fd, LOCK_UN)                 # last; not by closing alone: a ring that is going away may hold the file a little longer
+        # Last, and not by closing alone: a ring that is going away may hold the file a little longer.
+        flock(log.lock_fd, LOCK_UN)
         close(log.lock_fd)
     log.directory = -1
     log.lock_fd = -1

@@ -1,7 +1,7 @@
 """The state of one open log: how it is poisoned, and when nothing may be done any more.
 
-A failed write or flush poisons the log once and for all: the first failure is kept, every waiter is woken, appends are refused, reads
-of what is durable go on. A full disk is a state (log.full), not poison.
+A failed write or flush poisons the log once and for all: the first failure is kept, every waiter is woken, appends are
+refused, reads of what is durable go on. A full disk is a state (log.full), not poison.
 """
 from walrus._libc cimport (uint32_t, walrus_add32, walrus_exchange32, walrus_futex_wake, walrus_load32)
 from libc.string cimport strncpy

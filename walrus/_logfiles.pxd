@@ -60,8 +60,9 @@ ctypedef struct LogFiles:
 cdef LogFile *logfile_new(LogFiles *files, uint64_t name) noexcept nogil     # entered into the list, closed; NULL: no memory
 cdef void logfile_drop(LogFiles *files, Device *device, LogFile *file) noexcept nogil    # out of the list, closed, freed
 cdef void logfile_name(char *text, uint64_t name) noexcept nogil             # "log-00000001"
-# A spare file or a new one, with blocks, a new number in its head, as files.current. -ENOSPC: no room. I/O thread only.
-cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id, uint32_t epoch) noexcept nogil
+# A spare file or a new one of at least `least` bytes, with blocks, a new number in its head, as files.current. -ENOSPC: no room.
+# I/O thread only.
+cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id, uint32_t epoch, uint64_t least) noexcept nogil
 # Overwrites the head of a file that is spare from now on: opening then need not scan it.
 cdef int logfile_clear(LogFile *file, Device *device) noexcept nogil
 # Remembers a group for the file's table. 0 or -ENOMEM.

@@ -1,8 +1,9 @@
 """Log files: the one being filled, the full ones, the spare ones; their numbers, tables, and who still needs them.
 
-Invariants. A file's number is drawn from (epoch, counter) and written into its head before its first extent (recycle_head). Blocks
-are allocated before the head is written: a full disk is an error here, never at a write. A file becomes LOGFILE_FLUSHED, so that
-a snapshot may list it, only when every extent of it, its table and its head are flushed (snap_flushed).
+Invariants. A file's number is drawn from (epoch, counter) and written into its head before its first extent
+(recycle_head). Blocks are allocated before the head is written: a full disk is an error here, never at a write. A file
+becomes LOGFILE_FLUSHED, so that a snapshot may list it, only when every extent of it, its table and its head are
+flushed (snap_flushed).
 
 Threads: the list under files.lock; all else belongs to the I/O thread. Flushers pin a file first. No GIL.
 """
@@ -74,11 +75,11 @@ cdef void logfile_drop(LogFiles *files, Device *device, LogFile *file) noexcept 
     free(file)
 
 
-cdef LogFile *spare_find(LogFiles *files) noexcept nogil:
+cdef LogFile *spare_find(LogFiles *files, uint64_t least) noexcept nogil:
     cdef LogFile *file
     walrus_lock(&files.lock)
     file = files.first
-    while file != NULL and (file.state != LOGFILE_SPARE or walrus_load32(&file.pins)):
+    while file != NULL and (file.state != LOGFILE_SPARE or walrus_load32(&file.pins) or file.file.size < least):
         file = file.next
     walrus_unlock(&files.lock)
     return file
@@ -110,7 +111,7 @@ cdef int logfile_clear(LogFile *file, Device *device) noexcept nogil:
     return result
 
 
-cdef LogFile *file_make(LogFiles *files, Device *device, int *code) noexcept nogil:
+cdef LogFile *file_make(LogFiles *files, Device *device, uint64_t least, int *code) noexcept nogil:
     cdef char name[64]
     cdef LogFile *file = logfile_new(files, files.next_name)
     if file == NULL:
@@ -119,7 +120,7 @@ cdef LogFile *file_make(LogFiles *files, Device *device, int *code) noexcept nog
     logfile_name(name, file.name)
     code[0] = file_open(device, &file.file, name, FILE_CREATE | FILE_MAP)
     if code[0] >= 0:
-        code[0] = file_allocate(device, &file.file, files.bytes_wanted)
+        code[0] = file_allocate(device, &file.file, files.bytes_wanted if files.bytes_wanted > least else least)
     if code[0] >= 0:
         code[0] = device_sync_directory(device)
     if code[0] < 0:
@@ -135,9 +136,10 @@ cdef LogFile *file_make(LogFiles *files, Device *device, int *code) noexcept nog
     return file
 
 
-cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id, uint32_t epoch) noexcept nogil:
+cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id, uint32_t epoch,
+                          uint64_t least) noexcept nogil:
     cdef int result = 0
-    cdef LogFile *file = spare_find(files)
+    cdef LogFile *file = spare_find(files, least)
     if file != NULL:
         file_drop_cache(device, &file.file)
         if file.punched:                            # holes have no blocks: a store there could meet a full disk
@@ -146,7 +148,7 @@ cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id
                 return result
         files.recycled += 1
     else:
-        file = file_make(files, device, &result)
+        file = file_make(files, device, least, &result)
         if file == NULL:
             return result
     file.punched = False

@@ -1,7 +1,8 @@
 """Repair of one topic: which files to keep a copy of, and the holes accepted.
 
-Invariants. Nothing is thrown away and nothing moves: a hole keeps its offsets, reading it goes on to raise. The ranges are changes of
-the catalog of their own, so a crash in between leaves each accepted or not, and the topic refuses appends until one is.
+Invariants. Nothing is thrown away and nothing moves: a hole keeps its offsets, reading it goes on to raise. The ranges
+are changes of the catalog of their own, so a crash in between leaves each accepted or not, and the topic refuses
+appends until one is.
 
 Threads: any; ranges and places under topic.lock, changes under catalog.lock. No GIL.
 """

@@ -1,8 +1,8 @@
 """Ring: one io_uring, its transfers, its sleep.
 
-Set-up asks for the newest flags first and goes back, on EINVAL, to what older kernels know: 6.1 SINGLE_ISSUER | DEFER_TASKRUN,
-6.0 SINGLE_ISSUER | COOP_TASKRUN, 5.19 COOP_TASKRUN, 5.6 none. Less is not enough: READ and WRITE are of 5.6. The debug build's fault
-`ring:1:EINVAL` forces each step.
+Set-up asks for the newest flags first and goes back, on EINVAL, to what older kernels know: 6.1 SINGLE_ISSUER |
+DEFER_TASKRUN, 6.0 SINGLE_ISSUER | COOP_TASKRUN, 5.19 COOP_TASKRUN, 5.6 none. Less is not enough: READ and WRITE are of
+5.6. The debug build's fault `ring:1:EINVAL` forces each step.
 
 Invariants:
   - A transfer is reported once, whole or failed. Short ones are continued, EAGAIN and EINTR submitted again, a bounded number of
@@ -86,7 +86,7 @@ cdef int prepare(Ring *ring, int lock_fd) noexcept nogil:
         return -ENOSYS
     result = io_uring_ring_dontfork(&ring.uring)
     if result == 0 and lock_fd >= 0 and not (WALRUS_DEBUG and rule_broken(RULE_OPEN_WAITS)):
-        # open_waits: the ring's reference to the lock's file goes away only after the ring's last write, also when the process is killed.
+        # open_waits: the ring keeps the lock's file until its last write has ended, also when the process is killed.
         result = io_uring_register_files(&ring.uring, &lock_fd, 1)
     if result < 0:
         return result

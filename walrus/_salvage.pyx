@@ -1,7 +1,8 @@
 """Salvage: frames of log files whose extent's header is damaged, found by their own checksums.
 
-A damaged header costs no frame: each proves itself by its checksum, seeded with log and topic. Only topics that miss something that was
-promised are looked for, at most SALVAGE_TOPICS_MAX of them, in files that no snapshot lists; pieces of large frames are not put together.
+A damaged header costs no frame: each proves itself by its checksum, seeded with log and topic. Only topics that miss
+something that was promised are looked for, at most SALVAGE_TOPICS_MAX of them, in files that no snapshot lists; pieces
+of large frames are not put together.
 
 Threads: opening alone. No GIL.
 """

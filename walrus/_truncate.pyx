@@ -1,8 +1,9 @@
 """Truncation of a topic to a frame's border: a catalog change under a new epoch, durable before anything is appended behind it.
 
-Rules kept here: cut_epoch (a new epoch, entered with the offset into the topic's list), cut_durable (durable before it returns; the topic is
-`busy` until then, so nothing is appended behind it), snap_quiet (no snapshot while it is under way). What the topic had beyond the
-offset is dead by the epoch list, wherever it lies; the chunks and places in memory are trimmed.
+Rules kept here: cut_epoch (a new epoch, entered with the offset into the topic's list), cut_durable (durable before it
+returns; the topic is `busy` until then, so nothing is appended behind it), snap_quiet (no snapshot while it is under
+way). What the topic had beyond the offset is dead by the epoch list, wherever it lies; the chunks and places in memory
+are trimmed.
 
 Threads: any; the topic is busy meanwhile, cursors beyond the end are set back under catalog.lock. No GIL.
 """

@@ -1,9 +1,9 @@
 """Write-back: sealed chunks become extents of the current log file, and when those are in place, memory and places.
 
-Rules kept here: chunk_complete and chunk_prefix (flights are popped in the order of their positions: a chunk is released when its
-extent and every earlier one have completed). A chunk of IN_PLACE_BYTES or more is itself the image of its extent; smaller
-ones are gathered by copy, many topics to an extent. file.unflushed is raised before a chunk leaves the outstanding list: a sync that waits
-for the list then sees what it must flush.
+Rules kept here: chunk_complete and chunk_prefix (flights are popped in the order of their positions: a chunk is
+released when its extent and every earlier one have completed). A chunk of IN_PLACE_BYTES or more is itself the image of
+its extent; smaller ones are gathered by copy, many topics to an extent. file.unflushed is raised before a chunk leaves
+the outstanding list: a sync that waits for the list then sees what it must flush.
 
 Threads: the I/O thread, but for writeback_wait. No GIL.
 """
@@ -12,10 +12,11 @@ from walrus._control cimport ControlTopic
 from walrus._device cimport Completion, device_queue_write, device_reap, device_submit, device_wake
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_LOG, ExtentHeader, GroupHeader, extent_group, extent_seal)
 from walrus._libc cimport (EAGAIN, EDQUOT, EFBIG, EIO, ENOMEM, ENOSPC, WALRUS_DEBUG, memcpy, memset, uint8_t, uint32_t,
-                           walrus_add32, walrus_add64, walrus_futex_wait, walrus_futex_wake, walrus_load32, walrus_load64, walrus_lock,
-                           walrus_monotonic_ns, walrus_realtime_ns, walrus_store32, walrus_unlock)
+                           walrus_add32, walrus_add64, walrus_futex_wait, walrus_futex_wake, walrus_load32, walrus_load64,
+                           walrus_lock, walrus_monotonic_ns, walrus_realtime_ns, walrus_store32, walrus_unlock)
 from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_POISONED, Flight,
                                 files_complete_wake, log_fail)
+from walrus._logfile_format cimport table_bytes
 from walrus._logfiles cimport (LOGFILE_FULL, LogFile, logfile_fits, logfile_note, logfiles_advance)
 from walrus._rules cimport RULE_CHUNK_COMPLETE, RULE_CHUNK_PREFIX, rule_broken
 from walrus._staging cimport (CHUNK_OPEN, CHUNK_WRITING, IN_PLACE_BYTES, REGION_BYTES, Chunk, chunk_release,
@@ -61,7 +62,8 @@ cdef int file_for(Log *log, uint64_t bytes, uint32_t groups) noexcept nogil:
         file.state = LOGFILE_FULL
         log.files.current = NULL
         walrus_store32(&log.snapshot_wanted, 1)
-    result = logfiles_advance(&log.files, &log.device, log.catalog.log_id, <uint32_t>log.catalog.epoch)
+    result = logfiles_advance(&log.files, &log.device, log.catalog.log_id, <uint32_t>log.catalog.epoch,
+                              blocks(bytes + 2 * BLOCK_BYTES + table_bytes(groups)))
     if no_space(result):
         log.retry_ns = walrus_monotonic_ns() + RETRY_NS
         walrus_store32(&log.full, 1)
@@ -492,7 +494,7 @@ cdef int writeback_wait(Log *log, uint64_t sequence, bint by_iothread) noexcept 
 # ---------------------------------------------------------------------------------------------------- choosing what to seal
 
 cdef uint32_t open_chunks(Log *log, uint64_t use, uint64_t bytes, uint32_t *found, uint32_t room) noexcept nogil:
-    """Indices of open chunks, oldest first: with journaled frames of use numbers up to `use` (0: any), until `bytes` are found."""
+    """Indices of open chunks, oldest first: with frames journaled up to `use` (0: any), until `bytes` are found."""
     cdef uint32_t count = 0
     cdef uint64_t sum = 0
     cdef Chunk *chunk

@@ -11,11 +11,13 @@ from typing import Any
 __all__ = [
     "ClosedError",
     "CorruptionError",
+    "CursorInUseError",
     "EntryTooLargeError",
     "ForkedError",
     "LockedError",
     "LogFailedError",
     "OffsetOutOfRange",
+    "ReadOnlyError",
     "StorageFullError",
     "VersionError",
     "WaitTimeoutError",
@@ -79,6 +81,14 @@ class LockedError(WalrusError):
     def __init__(self, *args: Any, path: str | None = None, pid: int | None = None) -> None:
         super().__init__(*args, path=path)
         self.pid = pid
+
+
+class CursorInUseError(WalrusError):
+    """Another process owns the cursor: one process at a time commits it. It is free again when that one ends."""
+
+
+class ReadOnlyError(WalrusError):
+    """The log was opened with ``read_only=True``: entries are appended by the process that has it open for writing."""
 
 
 class ClosedError(WalrusError):

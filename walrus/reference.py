@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from ._core_cursor import CursorHandle
 from ._core_read import read_batch
-from .errors import WalrusError
 from .log import Log
 from .options import Backend, Options, Retention, resolve
+from .reader import LogReader
 from .schedules import FsyncSchedule, ReadConsistency
 from .topic import Topic
 
@@ -222,6 +222,17 @@ class WalrusBuilder:
         return open(**self._options)
 
 
+@overload
+def open(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    read_only: Literal[True],
+    uncommitted: bool = False,
+    key: str | None = None,
+) -> LogReader: ...
+
+
+@overload
 def open(
     path: str | os.PathLike[str] | None = None,
     *,
@@ -236,12 +247,32 @@ def open(
     chunk_bytes_max: int | None = None,
     backend: Backend = "auto",
     timeout: float | None = None,
-) -> Walrus:
+) -> Walrus: ...
+
+
+def open(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    read_only: bool = False,
+    uncommitted: bool = False,
+    key: str | None = None,
+    consistency: ReadConsistency | None = None,
+    fsync_schedule: FsyncSchedule | None = None,
+    retention: Retention = None,
+    staging_bytes: int | None = None,
+    log_file_bytes: int | None = None,
+    journal_file_bytes: int | None = None,
+    chunk_bytes_max: int | None = None,
+    backend: Backend = "auto",
+    timeout: float | None = None,
+) -> Walrus | LogReader:
     """Opens (or makes) the log in the directory `path`, for writing and reading; a log has one writer.
 
     Without `path`, ``WALRUS_DATA_DIR`` (default ``wal_files``) and ``WALRUS_INSTANCE_KEY`` hold, read now. A `key`
     names a sub-directory of its own, inside the directory whatever its characters.
 
+    read_only: reads a log that another process writes (or nobody): gives a LogReader, makes nothing, needs no lock. Under ``SyncEach`` it
+        stops at the durable offset, unless `uncommitted`. All other options are the writer's business.
     consistency: of the shared cursor of ``read_next``; default ``ReadConsistency.StrictlyAtOnce``.
     fsync_schedule: default ``FsyncSchedule.Milliseconds(200)``.
     retention: None keeps all; ``"consumed"`` lets entries go once every cursor of their topic has passed them; an int
@@ -258,8 +289,6 @@ def open(
     Raises ``LockedError`` (with the holder's pid), ``CorruptionError``, ``VersionError``, ``StorageFullError``,
     ``OSError``; ``ValueError`` and ``TypeError`` name the option, its value and its range.
     """
-    if read_only:
-        raise WalrusError("read_only=True (reading a log that another process writes) is not part of this build")
     options = resolve(
         path,
         key=key,
@@ -274,4 +303,6 @@ def open(
         timeout=timeout,
         fd_backend=_fd_backend,
     )
+    if read_only:
+        return LogReader(options.path, uncommitted)
     return Walrus._opened(options)

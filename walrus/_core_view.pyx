@@ -1,0 +1,197 @@
+"""The handle of a log that another process writes: what reader.py builds its classes on.
+
+Invariants. One call at a time per handle, by a lock that is never waited for with the GIL held (a Python lock gives it up). Topics are named
+by their encoded names: a new writer may have taken over between two calls, and then all is mapped anew.
+
+Threads: any. The disk is read without the GIL.
+"""
+from walrus._control cimport ControlCursor, control_load
+from walrus._core_errors cimport raise_open, raise_range, raise_read
+from walrus._core_read cimport Batch
+from walrus._libc cimport ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t
+from walrus._log_state cimport LOG_END, LOG_LOCKED, LOG_OUT_OF_RANGE
+from walrus._read cimport Reader, reader_failure, reader_free, reader_new
+from walrus._topics cimport Topic, topic_by_name
+from walrus._view cimport (View, view_close, view_cursor, view_cursor_commit, view_cursor_own, view_end, view_open, view_poll,
+                           view_sleep, view_stale, view_take, view_topics)
+
+import os
+import threading
+
+from walrus.errors import ClosedError, CorruptionError, CursorInUseError, OffsetOutOfRange, WalrusError
+
+
+cdef class ViewHandle:
+    cdef View *view
+    cdef readonly str path
+    cdef object lock
+    cdef dict readers                   # encoded topic name -> address of its Reader
+    cdef readonly bint uncommitted
+
+    def __init__(self, str path, bint uncommitted):
+        self.path = path
+        self.uncommitted = uncommitted
+        self.lock = threading.Lock()
+        self.readers = {}
+        self.view = <View *>calloc(1, sizeof(View))
+        if self.view == NULL:
+            raise MemoryError()
+        self.map_anew()
+
+    def __dealloc__(self):
+        if self.view != NULL:
+            self.unmap()
+            free(self.view)
+
+    cdef void unmap(self):
+        for address in (self.readers or {}).values():
+            reader_free(<Reader *><size_t>address)
+        if self.readers is not None:
+            self.readers.clear()
+        view_close(self.view)
+
+    cdef int map_anew(self) except -1:
+        cdef bytes encoded = os.fsencode(self.path)
+        cdef const char *name = encoded
+        cdef int code
+        with nogil:
+            code = view_open(self.view, name)
+        if code:
+            view_close(self.view)
+            if code == -ENOENT:
+                raise FileNotFoundError(ENOENT, "there is no log here: read_only=True makes none", self.path)
+            raise_open(&self.view.log, code, self.path, 0)
+        return 0
+
+    cdef int current(self) except -1:
+        """Before each call, with the lock: open, and the files of the writer that there is now."""
+        if self.view == NULL:
+            raise ClosedError(f"the log {self.path} is closed; open it again", path=self.path)
+        if not self.view.opened or view_stale(self.view):
+            self.unmap()
+            self.map_anew()
+        return 0
+
+    cdef Topic *find(self, bytes name) except? NULL:
+        cdef Topic *topic
+        if view_topics(self.view):
+            raise MemoryError()
+        topic = topic_by_name(&self.view.log.topics, <const uint8_t *><const char *>name, <uint32_t>len(name))
+        if topic != NULL:
+            view_poll(self.view, topic)
+        return topic
+
+    def close(self):
+        with self.lock:
+            if self.view != NULL:
+                self.unmap()
+                free(self.view)
+                self.view = NULL
+
+    @property
+    def closed(self):
+        return self.view == NULL
+
+    def topics(self):
+        """Names of the topics, in the order of their making."""
+        cdef uint64_t i
+        with self.lock:
+            self.current()
+            if view_topics(self.view):
+                raise MemoryError()
+            return [self.view.log.topics.by_number[i].name[:self.view.log.topics.by_number[i].name_bytes].decode("utf-8", "surrogateescape")
+                    for i in range(self.view.log.topics.count)]
+
+    def offsets(self, bytes name):
+        """(oldest, end, durable) of the topic; zeros where there is none."""
+        cdef Topic *topic
+        with self.lock:
+            self.current()
+            topic = self.find(name)
+            if topic == NULL:
+                return 0, 0, 0
+            return topic.low, view_end(self.view, topic, self.uncommitted), topic.durable
+
+    def take(self, bytes name, uint64_t first, uint64_t max_bytes, uint32_t max_entries):
+        """A Batch from `first` on; empty at the end."""
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef Topic *topic
+        cdef Reader *reader
+        cdef int code
+        text = name.decode("utf-8", "surrogateescape")
+        batch.topic = text
+        with self.lock:
+            self.current()
+            topic = self.find(name)
+            if topic == NULL:
+                if first:
+                    raise OffsetOutOfRange(f"topic {text!r} of {self.path} has no offset {first}: it has no entries", topic=text,
+                                           offset=first, path=self.path)
+                return batch
+            if name not in self.readers:
+                reader = reader_new(&self.view.log, topic)
+                if reader == NULL:
+                    raise MemoryError()
+                self.readers[name] = <size_t>reader
+            reader = <Reader *><size_t>self.readers[name]
+            with nogil:
+                code = view_take(self.view, topic, reader, first, max_bytes, max_entries, self.uncommitted, &batch.taken)
+            if code == 0 or (code == LOG_END and first <= view_end(self.view, topic, self.uncommitted)):
+                return batch
+            self.refuse(topic, text, reader, code, first)
+
+    cdef int refuse(self, Topic *topic, str text, Reader *reader, int code, uint64_t first) except -1:
+        if code == LOG_OUT_OF_RANGE or code == LOG_END:
+            return raise_range(&self.view.log, topic, text, first)
+        return raise_read(&self.view.log, topic, reader_failure(reader), code, text, first)
+
+    def committed(self, bytes topic_name, bytes cursor_name):
+        """The cursor's stored position, or None."""
+        cdef Topic *topic
+        cdef ControlCursor *slot
+        cdef uint64_t stamp = 0, value = 0
+        cdef int loaded
+        with self.lock:
+            self.current()
+            topic = self.find(topic_name)
+            if topic == NULL:
+                return None
+            slot = view_cursor(self.view, topic, <const uint8_t *><const char *>cursor_name, <uint32_t>len(cursor_name))
+            if slot == NULL:
+                return None
+            loaded = control_load(slot, &stamp, &value)
+            if loaded < 0:
+                raise CorruptionError(f"cursor {cursor_name!r} of topic {topic_name!r} in {self.path} is damaged: its stored position does "
+                                      "not validate; seek() and commit() give it a new one", path=self.path)
+            return value if loaded else None
+
+    def commit(self, bytes topic_name, bytes cursor_name, uint64_t value):
+        """Stores the position: it survives SIGKILL of both processes now, the power with the writer's next sync."""
+        cdef Topic *topic
+        cdef ControlCursor *slot = NULL
+        cdef int code
+        text = topic_name.decode("utf-8", "surrogateescape")
+        with self.lock:
+            self.current()
+            topic = self.find(topic_name)
+            if topic == NULL or value > topic.end:
+                raise OffsetOutOfRange(f"offset {value} lies beyond the end of topic {text!r} in {self.path}; commit what was read",
+                                       topic=text, offset=value, path=self.path)
+            code = view_cursor_own(self.view, topic, <const uint8_t *><const char *>cursor_name, <uint32_t>len(cursor_name), &slot)
+            if code == LOG_LOCKED:
+                raise CursorInUseError(f"cursor {cursor_name.decode('utf-8', 'surrogateescape')!r} of topic {text!r} in {self.path} is owned by "
+                                       "another process; it is free when that one ends, or use another name", topic=text, path=self.path)
+            if code == -EROFS:
+                raise WalrusError(f"the control file in {self.path} cannot be written by this process: cursors cannot be committed here",
+                                  path=self.path)
+            if code:
+                raise OSError(-code, os.strerror(-code), self.path)
+            view_cursor_commit(self.view, slot, value)
+
+    def sleep(self, double seconds):
+        """Until something is published, at most that long; False if it is closed. Does not hold the lock: others may read meanwhile."""
+        cdef int64_t timeout_ns = <int64_t>(seconds * 1e9)
+        with self.lock:
+            self.current()
+            with nogil:
+                view_sleep(self.view, timeout_ns)

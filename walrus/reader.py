@@ -1,0 +1,213 @@
+"""Reading a log that another process writes: ``walrus.open(path, read_only=True)``.
+
+``read_only`` speaks of entries: named cursors can be committed from here. Nothing here makes the writer wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import NoReturn, Self
+
+from ._core_read import Batch, Entry
+from ._core_view import ViewHandle
+from .errors import OffsetOutOfRange, ReadOnlyError
+
+__all__ = ["LogReader", "TopicReader", "ViewCursor"]
+
+MAX_ENTRIES = 2000
+SLICE_S = 0.05  # a sleeper looks up this often: signals, a new writer
+
+
+class LogReader:
+    """A log that another process writes, or that nobody has open. Any number of them, in any number of processes. Thread-safe.
+
+    Sees what the writer has published: batches whole, and under ``SyncEach`` only what is durable (``uncommitted=True`` reads on). When
+    a writer is killed and another takes over, the reader goes on with that one.
+    """
+
+    def __init__(self, path: str, uncommitted: bool = False) -> None:
+        self._view = ViewHandle(path, uncommitted)
+
+    @property
+    def path(self) -> str:
+        """The log's directory."""
+        return self._view.path
+
+    @property
+    def closed(self) -> bool:
+        """True after ``close()``."""
+        return self._view.closed
+
+    def topics(self) -> list[str]:
+        """Names of the topics there are now, in the order of their making."""
+        return self._view.topics()
+
+    def topic(self, name: str) -> TopicReader:
+        """A topic, there or not: one that is not there yet has no entries."""
+        if not isinstance(name, str):
+            raise TypeError(f"a topic's name is a str, not {type(name).__name__}")
+        return TopicReader(self, name)
+
+    def append_batch(self, *arguments: object, **options: object) -> NoReturn:
+        """Not here: raises ``ReadOnlyError``."""
+        raise ReadOnlyError(f"{self.path} is open read-only here; append in the process that has it open for writing", path=self.path)
+
+    def close(self) -> None:
+        """Gives mappings and descriptors back. Closing twice is fine."""
+        self._view.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<walrus.LogReader of {self.path!r}{' (closed)' if self.closed else ''}>"
+
+
+class TopicReader:
+    """A topic of a log that another process writes. Thread-safe."""
+
+    def __init__(self, log: LogReader, name: str) -> None:
+        self.log, self.name = log, name
+        self._encoded = name.encode("utf-8", "surrogateescape")
+
+    @property
+    def oldest_offset(self) -> int:
+        """Offset of the oldest entry kept."""
+        return self.log._view.offsets(self._encoded)[0]
+
+    @property
+    def end_offset(self) -> int:
+        """Offset behind the newest entry that can be read here."""
+        return self.log._view.offsets(self._encoded)[1]
+
+    @property
+    def durable_offset(self) -> int:
+        """Offset behind the newest durable entry."""
+        return self.log._view.offsets(self._encoded)[2]
+
+    def append(self, *arguments: object, **options: object) -> NoReturn:
+        """Not here: raises ``ReadOnlyError``."""
+        raise ReadOnlyError(f"topic {self.name!r} of {self.log.path} is open read-only here; append in the process that writes it",
+                            topic=self.name, path=self.log.path)
+
+    append_batch = append
+
+    def read_batch(self, start: int | None = None, max_bytes: int = 1 << 20, max_entries: int | None = None) -> Batch:
+        """Entries from `start` (None: the oldest) on, at least one if there is one; moves no cursor.
+
+        Raises ``OffsetOutOfRange``, ``CorruptionError`` (with ``next_offset``), ``OSError``, ``ClosedError``.
+        """
+        wanted = MAX_ENTRIES if max_entries is None else max(1, min(max_entries, MAX_ENTRIES))
+        first = self.oldest_offset if start is None else start
+        return self.log._view.take(self._encoded, first, max(0, max_bytes), wanted)
+
+    def read(self, start: int | None = None) -> Iterator[Entry]:
+        """Entries (Entry) from `start` (None: the oldest) to what is there now; moves no cursor. Errors as ``read_batch``."""
+        at = self.oldest_offset if start is None else start
+        end = self.end_offset
+        if at > end:
+            self.read_batch(at)
+        while at < end:
+            batch = self.read_batch(at, 1 << 18)
+            if not len(batch):
+                return
+            for entry in batch.entries():
+                if entry.offset >= end:
+                    return
+                yield entry
+                at = entry.offset + 1
+
+    def cursor(self, name: str) -> ViewCursor:
+        """The named cursor, shared with every other process; one process at a time may commit it."""
+        return ViewCursor(self, name)
+
+    def __repr__(self) -> str:
+        return f"<walrus.TopicReader {self.name!r} of {self.log.path!r}>"
+
+
+class ViewCursor:
+    """A named cursor, read and committed from a process that does not write the log. Not for several threads at once."""
+
+    def __init__(self, topic: TopicReader, name: str) -> None:
+        if not isinstance(name, str) or not 0 < len(name.encode("utf-8", "surrogateescape")) <= 1024:
+            raise ValueError(f"a cursor's name is a str of 1 to 1,024 bytes of UTF-8, not {name!r}")
+        self.topic, self.name = topic, name
+        self._encoded = name.encode("utf-8", "surrogateescape")
+        stored = self._stored()
+        self._position = topic.oldest_offset if stored is None else stored
+
+    def _stored(self) -> int | None:
+        return self.topic.log._view.committed(self.topic._encoded, self._encoded)
+
+    @property
+    def position(self) -> int:
+        """Offset of the next entry that this handle gives."""
+        return self._position
+
+    @property
+    def committed(self) -> int:
+        """The stored position; the oldest offset where none was stored."""
+        stored = self._stored()
+        return self.topic.oldest_offset if stored is None else stored
+
+    @property
+    def lag(self) -> int:
+        """Entries from the position to the end."""
+        return max(0, self.topic.end_offset - self._position)
+
+    def read_batch(self, max_bytes: int = 1 << 20, max_entries: int | None = None) -> Batch:
+        """The next entries, at least one if there is one; moves the position. Errors as ``TopicReader.read_batch``."""
+        batch = self.topic.read_batch(self._position, max_bytes, max_entries)
+        if len(batch):
+            self._position = batch.offsets[-1] + 1
+        return batch
+
+    def read_next(self) -> Entry | None:
+        """The next entry, or None; moves the position."""
+        batch = self.topic.read_batch(self._position, 0, 1)
+        if not len(batch):
+            return None
+        entry = batch.entries()[0]
+        self._position = entry.offset + 1
+        return entry
+
+    def seek(self, offset: int) -> None:
+        """Moves the position (not the stored one). Raises ``OffsetOutOfRange``."""
+        if not self.topic.oldest_offset <= offset <= self.topic.end_offset:
+            raise OffsetOutOfRange(f"offset {offset} of topic {self.topic.name!r} is out of range: it has {self.topic.oldest_offset} to "
+                                   f"{self.topic.end_offset}", topic=self.topic.name, offset=offset, path=self.topic.log.path)
+        self._position = offset
+
+    def commit(self, offset: int | None = None) -> None:
+        """Stores the position, or `offset`. Survives SIGKILL of reader and writer when it returns, a power cut after the writer's next sync.
+
+        Raises ``CursorInUseError`` where another process has committed this cursor and lives, ``OffsetOutOfRange`` beyond the end.
+        """
+        self.topic.log._view.commit(self.topic._encoded, self._encoded, self._position if offset is None else offset)
+
+    def follow(self, timeout: float | None = None) -> Iterator[Entry]:
+        """Entries as the writer publishes them; ends after `timeout` seconds without a new one (None: never).
+
+        Sleeps on a futex meanwhile, also while there is no writer: the next one's entries come here too.
+        """
+        last = time.monotonic()
+        while True:
+            batch = self.topic.read_batch(self._position, 1 << 18)
+            for entry in batch.entries():
+                self._position = entry.offset + 1
+                yield entry
+            if len(batch):
+                last = time.monotonic()
+                continue
+            left = SLICE_S if timeout is None else last + timeout - time.monotonic()
+            if left <= 0:
+                return
+            self.topic.log._view.sleep(min(left, SLICE_S))
+
+    def __repr__(self) -> str:
+        return f"<walrus.ViewCursor {self.name!r} of topic {self.topic.name!r}>"
