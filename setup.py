@@ -56,7 +56,7 @@ def extensions() -> list[Extension]:
                     links[kind] += values
         found.append(Extension(
             f"walrus.{path.stem}", [str(path.relative_to(HERE))], define_macros=macros,
-            extra_compile_args=["-std=gnu11", "-pthread", "-fno-strict-aliasing", "-Wno-unused-function"]
+            extra_compile_args=["-std=gnu11", "-pthread", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-sign-compare"]
             + (["-O1", "-g"] if DEBUG else ["-O3", "-g1", "-fno-plt", "-fno-semantic-interposition"]),
             extra_link_args=["-pthread"], **links))
     return found

@@ -7,10 +7,10 @@ import resource
 import signal
 import subprocess
 import sys
-from pathlib import Path
 import threading
 import time
 from array import array
+from pathlib import Path
 
 import pytest
 
@@ -333,8 +333,8 @@ print(device.fallback_errno)
 
 
 def test_a_refused_ring_falls_back_to_pwrite_and_says_why(probe, tmp_path):
-    result = subprocess.run([sys.executable, str(ROOT / "tests" / "seccomp.py"), "--", sys.executable, "-c", HEAD + REFUSED, str(tmp_path)],
-                            capture_output=True, text=True)
+    command = [sys.executable, str(ROOT / "tests" / "seccomp.py"), "--", sys.executable, "-c", HEAD + REFUSED, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) == errno.EPERM
 

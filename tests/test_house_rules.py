@@ -18,7 +18,8 @@ LAYERS = {
     3: ["_staging", "_logfiles", "_journal", "_topics", "_control", "_catalog", "_cursors"],
     4: ["_log_state", "_append", "_writeback", "_read_cache", "_read_source", "_read_large", "_read", "_take",
         "_journal_reuse", "_group_commit", "_space", "_repair", "_truncate", "_findings", "_adopt", "_restore",
-        "_merge", "_reopen_control", "_scan", "_salvage", "_survey", "_reopen_files", "_recovery", "_iothread", "_log", "_view"],
+        "_merge", "_reopen_control", "_scan", "_salvage", "_survey", "_reopen_files", "_recovery", "_iothread", "_log",
+        "_view"],
     # The exceptions' classes import nothing, and the border raises them: they come first in its layer.
     5: ["errors", "_core_errors", "_core_gather", "_core", "_core_topic", "_core_read", "_core_cursor", "_core_repair", "_core_view"],
     6: ["schedules", "options", "stats", "cursor", "topic", "log", "reader", "reference", "__init__"],

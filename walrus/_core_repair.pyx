@@ -1,7 +1,8 @@
 """Repair of one topic, as Python asks for it: a copy first, then the hole is accepted.
 
-Invariants. The copy is whole and flushed before anything is accepted; it is made with the log's own reads, so the page cache of a file
-that is being filled stays untouched. A repair that is interrupted leaves the topic refusing appends: doing it again is safe.
+Invariants. The copy is whole and flushed before anything is accepted; it is made with the log's own reads, so the page
+cache of a file that is being filled stays untouched. A repair that is interrupted leaves the topic refusing appends:
+doing it again is safe.
 
 Threads: any; the disk is read without the GIL.
 """

@@ -10,7 +10,7 @@ from walrus._control cimport (CONTROL_MAGIC, CONTROL_VERSION, ControlCursor, Con
 from walrus._device cimport DEVICE_PWRITE, FILE_READ_ONLY, device_close, device_open, device_read, file_open
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_LOG, GROUP_KIND_PIECE, GROUP_KIND_RUN, ExtentHeader, GroupHeader,
                              extent_check, extent_group)
-from walrus._frame cimport FRAME_KIND_PIECE, FrameView, frame_peek
+from walrus._frame cimport FRAME_KIND_PIECE, FrameView, frame_peek, frame_read
 from walrus._libc cimport (ENOENT, ENOMEM, EROFS, MAP_FAILED, MAP_SHARED,
                            O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE, calloc, close, errno,
                            free, walrus_inode, walrus_inode_at, memcmp, memcpy, memset, mmap, munmap, open, openat,
@@ -195,35 +195,54 @@ cdef uint64_t view_end(View *view, Topic *topic, bint uncommitted) noexcept nogi
 
 # ---------------------------------------------------------------------------------------------------------------- chunks
 
-cdef void chunk_walk(Chunk *chunk, uint32_t seed, uint64_t used) noexcept nogil:
-    """Learns the groups of the frames up to `used`; their checksums are looked at when they are read."""
+cdef bint frame_enter(Chunk *chunk, const FrameView *view) noexcept nogil:
+    """The frame at chunk.used becomes part of the chunk's groups."""
+    cdef GroupHeader *group = &chunk.group[chunk.groups - 1] if chunk.groups else NULL
+    if (view.kind == FRAME_KIND_PIECE or group == NULL or group.kind != GROUP_KIND_RUN
+            or group.first + group.count != view.first):
+        if chunk.groups == CHUNK_GROUPS:
+            return False
+        group = &chunk.group[chunk.groups]
+        chunk.groups += 1
+        memset(group, 0, sizeof(GroupHeader))
+        group.topic_id = chunk.slot.topic_id
+        group.first = view.first
+        group.position = chunk.used
+        if view.kind == FRAME_KIND_PIECE:
+            group.kind = GROUP_KIND_PIECE
+            group.stamp = view.stamp
+            group.piece = view.number
+            group.pieces = view.pieces
+            group.payload_bytes = view.body_bytes
+    group.count += view.count
+    group.epoch = view.epoch
+    group.bytes += view.size
+    chunk.used += view.size
+    chunk.written = chunk.used
+    if view.first + view.count > chunk.end:
+        chunk.end = view.first + view.count
+    return True
+
+
+cdef void chunk_walk(Chunk *chunk) noexcept nogil:
+    """Learns the groups of the frames that are published; their checksums are looked at when they are read."""
     cdef FrameView view
-    cdef GroupHeader *group
+    cdef uint64_t used = walrus_load64(&chunk.slot.used)
+    if used > chunk.bytes:
+        return
     while chunk.used < used and frame_peek(chunk.base + chunk.used, used - chunk.used, &view) == 1:
-        group = &chunk.group[chunk.groups - 1] if chunk.groups else NULL
-        if (view.kind == FRAME_KIND_PIECE or group == NULL or group.kind != GROUP_KIND_RUN
-                or group.first + group.count != view.first):
-            if chunk.groups == CHUNK_GROUPS:
-                return
-            group = &chunk.group[chunk.groups]
-            chunk.groups += 1
-            memset(group, 0, sizeof(GroupHeader))
-            group.topic_id = chunk.slot.topic_id
-            group.first = view.first
-            group.position = chunk.used
-            if view.kind == FRAME_KIND_PIECE:
-                group.kind = GROUP_KIND_PIECE
-                group.stamp = view.stamp
-                group.piece = view.number
-                group.pieces = view.pieces
-                group.payload_bytes = view.body_bytes
-        group.count += view.count
-        group.epoch = view.epoch
-        group.bytes += view.size
-        chunk.used += view.size
-        chunk.written = chunk.used
-        if view.first + view.count > chunk.end:
-            chunk.end = view.first + view.count
+        if not frame_enter(chunk, &view):
+            return
+
+
+cdef void pieces_walk(Chunk *chunk, const Topic *topic) noexcept nogil:
+    """Pieces of a published large frame lie behind `used`, in the chunks before its last one. Stale bytes do not validate."""
+    cdef FrameView view
+    while (chunk.used < chunk.bytes
+            and frame_read(chunk.base + chunk.used, chunk.bytes - chunk.used, topic.seed, &view) == 1
+            and view.kind == FRAME_KIND_PIECE and view.first >= chunk.end and view.first < topic.end):
+        if not frame_enter(chunk, &view):
+            return
 
 
 cdef bint slot_usable(const ChunkSlot *slot) noexcept nogil:
@@ -251,20 +270,17 @@ cdef void chunk_learn(View *view, uint32_t i) noexcept nogil:
     chunk.used = slot.data_start
     chunk.first = slot.first
     chunk.end = slot.first
-    chunk_walk(chunk, topic.seed, slot_used_all(slot))
+    chunk_walk(chunk)
+    pieces_walk(chunk, topic)
     chunk.newer = topic.oldest
     topic.oldest = chunk
-
-
-cdef uint64_t slot_used_all(const ChunkSlot *slot) noexcept nogil:
-    """Pieces of a large frame lie behind `used` until its last one is staged: a sealed chunk is walked to its end."""
-    return class_bytes(slot.chunk_class)
 
 
 cdef void chunks_learn(View *view) noexcept nogil:
     cdef uint64_t i
     for i in range(view.log.topics.count):
         view.log.topics.by_number[i].oldest = NULL
+        offsets_read(view.log.topics.by_number[i])
     for i in range(view.log.staging.slot_count):
         if view.log.staging.slots[i].state == SLOT_USED:
             chunk_learn(view, <uint32_t>i)
@@ -284,7 +300,7 @@ cdef void view_poll(View *view, Topic *topic) noexcept nogil:
     cdef Chunk *chunk = topic.oldest
     while chunk != NULL:
         if walrus_load32(&chunk.slot.generation) == chunk.sequence:
-            chunk_walk(chunk, topic.seed, slot_used_all(chunk.slot))
+            chunk_walk(chunk)
         chunk = chunk.newer
     offsets_read(topic)
 

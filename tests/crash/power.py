@@ -207,7 +207,7 @@ def states(records: list[trace.Record], mapped: dict[str, list[bytes]], seed: in
     rng = random.Random(seed)
     # Half of the cuts anywhere, half of them just behind where something is used again, made or removed.
     turns = [i for i, r in enumerate(records) if r.op in ("RENAME", "UNLINK", "PUNCH", "CREATE", "ALLOCATE")
-             or r.op == "WRITE_BEGIN" and r.position == 0] or [0]
+             or (r.op == "WRITE_BEGIN" and r.position == 0)] or [0]
     cuts = sorted(rng.randrange(1, len(records) + 1) if rng.random() < 0.5
                   else min(len(records), rng.choice(turns) + 1 + int(rng.expovariate(0.12))) for _ in range(count))
     disk, done = Disk(), 0

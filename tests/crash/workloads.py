@@ -136,7 +136,7 @@ def recycling(load: Load) -> None:
 
 
 def journal(load: Load) -> None:
-    """Many small syncs: the ring of journal files comes round while chunks are still open, and long after a cursor was committed."""
+    """Many small syncs: the ring of journal files comes round while chunks are open, long after a cursor was committed."""
     for step in range(330):
         load.append(load.rng.choice((0, 0, 0, 1)), load.rng.choice((1, 1, 2)))
         if step in (5, 120):
@@ -166,8 +166,8 @@ def reopened(load: Load) -> None:
 
 
 WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, journal, recycling, large, reopened)}
-SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20), "journal": FsyncSchedule.NoFsync,
-             "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
+SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20),
+             "journal": FsyncSchedule.NoFsync, "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
 
 
 def main(name: str, directory: str, trace: str, seed: str, backend: str) -> None:
