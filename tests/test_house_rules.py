@@ -21,7 +21,8 @@ LAYERS = {
         "_merge", "_reopen_control", "_scan", "_salvage", "_survey", "_reopen_files", "_recovery", "_iothread", "_log",
         "_view"],
     # The exceptions' classes import nothing, and the border raises them: they come first in its layer.
-    5: ["errors", "_core_errors", "_core_gather", "_core", "_core_topic", "_core_read", "_core_cursor", "_core_repair", "_core_view"],
+    5: ["errors", "_core_errors", "_core_gather", "_core", "_core_topic", "_core_read", "_core_cursor", "_core_repair",
+        "_core_view"],
     6: ["schedules", "options", "stats", "cursor", "topic", "log", "reader", "reference", "__init__"],
     7: ["limits", "progress", "doctor", "demo", "bench", "cli", "__main__"],
 }

@@ -436,9 +436,9 @@ cdef int view_refresh(View *view) noexcept nogil:
 
 cdef int view_take(View *view, Topic *topic, Reader *reader, uint64_t first, uint64_t max_bytes, uint32_t max_entries,
                    bint uncommitted, Taken *taken) noexcept nogil:
-    cdef int result = 0, tries
+    cdef int result = 0, _tries
     cdef uint64_t end
-    for tries in range(TRIES_MAX):
+    for _tries in range(TRIES_MAX):
         view_poll(view, topic)
         end = view_end(view, topic, uncommitted)
         if first < topic.low:

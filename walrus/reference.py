@@ -219,7 +219,8 @@ class WalrusBuilder:
 
     def build(self) -> Walrus:
         """Opens the log, as ``walrus.open()`` does."""
-        return open(**self._options)
+        opened: Walrus = open(**self._options)
+        return opened
 
 
 @overload
