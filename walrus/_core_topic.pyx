@@ -13,11 +13,12 @@ from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._append cimport append_abandon, append_batch, append_one, append_reserve
 from walrus._core cimport readable_end
-from walrus._core_errors cimport raise_code
+from walrus._core_errors cimport raise_code, raise_range
 from walrus._core_gather cimport buffer_of, gather_entries, gather_packed
 from walrus._frame cimport frame_batch_bytes
 from walrus._libc cimport memset, uint8_t, walrus_load64
-from walrus._log_state cimport LOG_INTERRUPTED, SCHEDULE_EACH
+from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, SCHEDULE_EACH
+from walrus._truncate cimport topic_truncate
 
 cdef enum:
     HOLD_GIL_BYTES = 4096           # below it, giving the GIL away and back costs more than the append
@@ -157,6 +158,21 @@ cdef class TopicHandle:
                 raise
 
     # ----------------------------------------------------------------------------------------------------------- state
+
+    def _truncate(self, uint64_t offset):
+        """Drops the entries from `offset` on, a frame's border; durable when it returns. Without a public name yet: the cluster's business."""
+        cdef int code = LOG_OUT_OF_RANGE
+        self.log.enter("truncate")
+        try:
+            if self.exists():
+                with nogil:
+                    code = topic_truncate(self.state, self.topic, offset)
+            if code == LOG_OUT_OF_RANGE:
+                raise_range(self.state, self.topic, self.name, offset)
+            if code:
+                raise_code(self.state, code, "truncate", self.name, offset)
+        finally:
+            self.log.leave()
 
     @property
     def end_offset(self):

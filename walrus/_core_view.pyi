@@ -1,8 +1,13 @@
+from typing_extensions import disjoint_base
+
 from ._core_read import Batch
 
+@disjoint_base
 class ViewHandle:
-    path: str
-    uncommitted: bool
+    @property
+    def path(self) -> str: ...
+    @property
+    def uncommitted(self) -> bool: ...
     def __init__(self, path: str, uncommitted: bool) -> None: ...
     def close(self) -> None: ...
     @property

@@ -4,6 +4,7 @@ The oracle is the list of marks, made by another process; the entries' bytes fol
 process of the debug build: python -m tests.crash.judge, with one JSON request per line: {"directory": ..., "marks": [...]};
 answers one JSON line each.
 """
+import copy
 import json
 import shutil
 import sys
@@ -12,32 +13,54 @@ import walrus
 from tests.crash.workloads import NAMES, payload
 
 
-def expected(marks: list[list[object]]) -> tuple[list[int], list[set[int]], list[list[int]]]:
-    """Per topic: what was durable, where frames end, values that the cursor may have."""
-    durable = [0] * len(NAMES)
-    borders: list[set[int]] = [{0} for _ in NAMES]
-    cursors: list[list[int]] = [[0] for _ in NAMES]
-    for mark in marks:
-        kind, topic, *rest = mark
-        if kind == "begin":
-            borders[topic].add(rest[0] + rest[1])
-        elif kind == "durable":
-            durable[topic] = max(durable[topic], rest[0])
-        elif kind == "cursor":
-            cursors[topic].append(rest[0])
-        elif kind == "cursor durable":
-            at = len(cursors[topic]) - 1 - cursors[topic][::-1].index(rest[0])
-            cursors[topic] = cursors[topic][at:]
-    return durable, borders, cursors
+class Promised:
+    """What had been told about one topic: what was durable, where frames end, the bytes of each offset, values that the cursor may have."""
+
+    def __init__(self) -> None:
+        self.durable = 0
+        self.borders = {0}
+        self.cuts: list[int] = []                   # per offset, how many truncations lay before it was given out
+        self.cursors = [0]
+
+    def begin(self, first: int, count: int, cuts: int) -> None:
+        self.cuts[first:] = [cuts] * count
+        self.borders = {b for b in self.borders if b <= first} | {first + count}
+
+    def cut(self, offset: int) -> None:
+        self.durable = min(self.durable, offset)
+        self.borders = {b for b in self.borders if b <= offset}
+        del self.cuts[offset:]
 
 
-def wrong_bytes(topic: walrus.Topic, i: int, end: int) -> str:
+def expected(marks: list[list[object]]) -> list[list[Promised]]:
+    """Per topic: what was promised; two versions where a truncation was under way."""
+    topics = [[Promised()] for _ in NAMES]
+    for kind, topic, *rest in marks:
+        if kind == "cut":
+            topics[topic].append(copy.deepcopy(topics[topic][0]))
+            topics[topic][1].cut(rest[0])
+        elif kind == "cut done":
+            del topics[topic][0]
+        for promised in topics[topic]:
+            if kind == "begin":
+                promised.begin(*rest)
+            elif kind == "durable":
+                promised.durable = max(promised.durable, rest[0])
+            elif kind == "cursor":
+                promised.cursors.append(rest[0])
+            elif kind == "cursor durable":
+                at = len(promised.cursors) - 1 - promised.cursors[::-1].index(rest[0])
+                promised.cursors = promised.cursors[at:]
+    return topics
+
+
+def wrong_bytes(topic: walrus.Topic, i: int, end: int, cuts: list[int]) -> str:
     """'' if every entry from the oldest to `end` reads as it was written. Retention may overtake the reading: then once more."""
     for _ in range(5):
         at = topic.oldest_offset
         try:
             for entry in topic.read(at):
-                if entry.offset != at or entry.data != payload(i, at):
+                if entry.offset != at or entry.data != payload(i, at, cuts[at]):
                     return f"topic {i}: offset {at} reads as {entry.offset}, {entry.data[:20]!r}"
                 at += 1
         except walrus.OffsetOutOfRange:
@@ -46,9 +69,27 @@ def wrong_bytes(topic: walrus.Topic, i: int, end: int) -> str:
     return f"topic {i}: its oldest offset never settled"
 
 
+def wrong(topic: walrus.Topic, i: int, promised: Promised) -> str:
+    """'' or what of the promise does not hold."""
+    end, oldest = topic.end_offset, topic.oldest_offset
+    if end < promised.durable:
+        return f"topic {i} ends at {end}, {promised.durable} had been durable"
+    if end not in promised.borders:
+        return f"topic {i} ends at {end}: part of a batch, or never appended"
+    problem = wrong_bytes(topic, i, end, promised.cuts)
+    if problem:
+        return problem
+    value = topic.cursor("c").committed
+    if value not in {min(max(v, oldest), end) for v in promised.cursors}:
+        return f"topic {i}: the cursor is at {value}, wanted one of {promised.cursors}"
+    if oldest > max(promised.cursors):
+        return f"topic {i}: entries below {oldest} were reclaimed, no cursor had passed {max(promised.cursors)}"
+    return ""
+
+
 def judge(directory: str, marks: list[list[object]]) -> str:
     """'' or what is wrong."""
-    durable, borders, cursors = expected(marks)
+    topics = expected(marks)
     if not marks:
         try:
             walrus.open(directory, staging_bytes=1 << 20, journal_file_bytes=1 << 17, log_file_bytes=1 << 18).close()
@@ -59,31 +100,23 @@ def judge(directory: str, marks: list[list[object]]) -> str:
         log = walrus.open(directory, staging_bytes=1 << 20, journal_file_bytes=1 << 17, log_file_bytes=1 << 18,
                           fsync_schedule=walrus.FsyncSchedule.NoFsync)
     except Exception as error:  # whatever it is, it is what this process reports
-        if not any(durable):
+        if not any(promised.durable for versions in topics for promised in versions):
             return "" if isinstance(error, walrus.WalrusError) else repr(error)
         return f"does not open: {error!r}"
     try:
         names = log.topics()
         for i, name in enumerate(NAMES):
+            least = min(promised.durable for promised in topics[i])
             if name not in names:
-                if durable[i]:
-                    return f"topic {i} is gone, {durable[i]} entries had been durable"
+                if least:
+                    return f"topic {i} is gone, {least} entries had been durable"
                 continue
             topic = log.topic(name)
-            end, oldest = topic.end_offset, topic.oldest_offset
-            if end < durable[i]:
-                return f"topic {i} ends at {end}, {durable[i]} had been durable"
-            if end not in borders[i]:
-                return f"topic {i} ends at {end}: part of a batch, or never appended"
-            problem = wrong_bytes(topic, i, end)
-            if problem:
-                return problem
-            value = topic.cursor("c").committed
-            if value not in {min(max(v, oldest), end) for v in cursors[i]}:
-                return f"topic {i}: the cursor is at {value}, wanted one of {cursors[i]}"
-            if oldest > max(cursors[i]):
-                return f"topic {i}: entries below {oldest} were reclaimed, no cursor had passed {max(cursors[i])}"
-            appended = topic.append(payload(i, end))
+            problems = [wrong(topic, i, promised) for promised in topics[i]]
+            if all(problems):
+                return problems[0]
+            end = topic.end_offset
+            appended = topic.append(b"what comes next")
             if appended != end:
                 return f"topic {i}: the next append got {appended}, the end was {end}"
         log.sync()

@@ -14,14 +14,15 @@ from tests.crash.test_crash_states import WORKLOADS, search
 
 # Which workload notices first; the others are tried after it.
 RULES = {
-    "epoch_new": "chained", "epoch_durable": "chained", "epoch_list": "chained", "one_counter": "cursors", "one_frame": "appends",
-    "chunk_complete": "appends", "chunk_prefix": "appends", "sync_waits": "appends", "sync_journal": "appends",
-    "sync_logs": "appends", "sync_publish": "appends", "journal_extents": "journal", "journal_flushed": "journal", "journal_prefix": "journal",
-    "journal_catalog": "journal", "journal_adopted": "chained", "low_cursor": "recycling", "recycle_low": "recycling",
-    "recycle_head": "recycling", "punch_listed": "recycling", "snap_atomic": "journal", "snap_flushed": "appends",
-    "snap_keeps": "recycling", "snap_quiet": "truncations", "slot_pair": "cursors", "cut_epoch": "truncations",
-    "cut_durable": "truncations", "claim_capped": "truncations", "open_waits": "appends", "open_flushes": "chained",
-    "open_prefix": "appends", "open_clamps": "cursors",
+    "epoch_new": "chained", "epoch_durable": "chained", "epoch_list": "chained", "one_counter": "cursors",
+    "one_frame": "appends", "chunk_complete": "appends", "chunk_prefix": "appends", "sync_waits": "appends",
+    "sync_journal": "appends", "sync_logs": "appends", "sync_publish": "appends", "journal_extents": "journal",
+    "journal_flushed": "journal", "journal_prefix": "journal", "journal_catalog": "journal",
+    "journal_adopted": "chained", "low_cursor": "recycling", "recycle_low": "recycling", "recycle_head": "recycling",
+    "punch_listed": "recycling", "snap_atomic": "journal", "snap_flushed": "appends", "snap_keeps": "recycling",
+    "snap_quiet": "truncations", "slot_pair": "cursors", "cut_epoch": "truncations", "cut_durable": "truncations",
+    "claim_capped": "truncations", "open_waits": "appends", "open_flushes": "chained", "open_prefix": "appends",
+    "open_clamps": "cursors",
 }
 
 

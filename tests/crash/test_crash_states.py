@@ -15,7 +15,7 @@ from tests import trace
 from tests.child import DEBUG_BUILD, command, environment
 from tests.crash import power
 
-WORKLOADS = ("appends", "cursors", "journal", "recycling", "large", "reopened")
+WORKLOADS = ("appends", "cursors", "journal", "truncations", "recycling", "large", "reopened")
 BACKENDS = ("io_uring", "pwrite", "mmap")
 STATES = int(os.environ.get("WALRUS_STATES", "3000"))
 SEED = int(os.environ.get("WALRUS_SEED", str(random.SystemRandom().randrange(1 << 30))))

@@ -1,7 +1,8 @@
 """Small workloads whose every device operation is traced; marks tell in the same trace what was promised, and when.
 
 Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECTORY TRACE SEED BACKEND. Marks (JSON lists):
-  ["begin", topic, first, count]   an append or batch is about to be made
+  ["begin", topic, first, count, cuts]   an append or batch is about to be made, after that many truncations
+  ["cut", topic, offset], ["cut done", topic, offset]   a truncation is about to be made, has returned
   ["durable", topic, end]          a sync (or an append under SyncEach) has returned: all below `end` is durable
   ["cursor", topic, value]         a commit is about to be made
   ["cursor durable", topic, value] ... and a sync has returned since
@@ -22,10 +23,11 @@ MAGIC, MARK = 0x52545257, 16
 NAMES = ("a", "b", "long-topic-name-" * 6)
 
 
-def payload(topic: int, offset: int) -> bytes:
+def payload(topic: int, offset: int, cuts: int = 0) -> bytes:
+    """`cuts`: how often the topic had been truncated before: what is given out again has other bytes of the same length."""
     seed = (offset * 2654435761 + topic * 40503 + 12345) & 0xFFFFFFFF
     length = 9000 if seed % 61 == 0 else seed % 401
-    head = struct.pack("<IQ", topic, offset)
+    head = struct.pack("<HHQ", topic, cuts, offset)
     return (head * (length // len(head) + 1))[:length]
 
 
@@ -57,6 +59,8 @@ class Load:
                         "log_file_bytes": 1 << 18, "journal_file_bytes": 1 << 17, "chunk_bytes_max": 1 << 14,
                         "retention": retention, "timeout": 30}
         self.trace, self.copies = trace, 0
+        self.cuts = [0] * len(NAMES)
+        self.borders: list[list[int]] = [[0] for _ in NAMES]
         self.open()
 
     def copy_mapped(self) -> None:
@@ -73,16 +77,28 @@ class Load:
 
     def append(self, i: int, count: int = 1) -> None:
         first = self.ends[i]
-        self.tell("begin", i, first, count)
+        cuts = self.cuts[i]
+        self.tell("begin", i, first, count, cuts)
         if count == 1:
-            self.topics[i].append(payload(i, first))
+            self.topics[i].append(payload(i, first, cuts))
         else:
-            self.topics[i].append_batch([payload(i, first + k) for k in range(count)])
+            self.topics[i].append_batch([payload(i, first + k, cuts) for k in range(count)])
+        self.borders[i].append(first + count)
         self.ends[i] += count
         if self.each:
             self.tell("durable", i, self.ends[i])
         if self.rng.random() < 0.12:
             self.copy_mapped()
+
+    def cut(self, i: int) -> None:
+        """Drops the last few frames."""
+        del self.borders[i][max(1, len(self.borders[i]) - self.rng.randint(1, 4)):]
+        offset = self.borders[i][-1]
+        self.tell("cut", i, offset)
+        self.topics[i]._truncate(offset)
+        self.tell("cut done", i, offset)
+        self.ends[i] = offset
+        self.cuts[i] += 1
 
     def commit(self, i: int, value: int) -> None:
         self.tell("cursor", i, value)
@@ -147,6 +163,19 @@ def journal(load: Load) -> None:
         load.sync()
 
 
+def truncations(load: Load) -> None:
+    """Appends, and truncations to a frame's border, with and without a sync before and behind them."""
+    for step in range(150):
+        i = load.rng.randrange(2)
+        load.append(i, load.rng.choice((1, 1, 3, 20)))
+        if step % 11 == 0:
+            load.sync()
+        if step % 6 == 5:
+            load.cut(i)
+        if step % 25 == 3:
+            load.append(2, 400)                     # a log file fills: a snapshot
+
+
 def large(load: Load) -> None:
     """Frames larger than a chunk, beside small ones."""
     for step in range(40):
@@ -165,9 +194,10 @@ def reopened(load: Load) -> None:
             load.sync()
 
 
-WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, journal, recycling, large, reopened)}
+WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, journal, truncations, recycling, large, reopened)}
 SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20),
-             "journal": FsyncSchedule.NoFsync, "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
+             "journal": FsyncSchedule.NoFsync,
+             "truncations": FsyncSchedule.NoFsync, "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
 
 
 def main(name: str, directory: str, trace: str, seed: str, backend: str) -> None:

@@ -1,0 +1,68 @@
+"""Truncation to a frame's border: below the public API as yet, for the cluster; durable before it returns."""
+import pytest
+
+import walrus
+from walrus import FsyncSchedule
+
+
+def data(topic):
+    return [entry.data for entry in topic.read()]
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize("staged", [True, False], ids=["staged", "on disk"])
+def test_what_lies_beyond_is_gone_and_appending_goes_on_there(open_log, way, staged):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    topic = log.topic("t")
+    for i in range(100):
+        topic.append(b"old %d" % i)
+    if not staged:
+        log.close()
+        log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+        topic = log.topic("t")
+    topic._truncate(40)
+    assert (topic.end_offset, topic.durable_offset) == (40, 40)
+    assert topic.append(b"new") == 40
+    assert data(topic) == [b"old %d" % i for i in range(40)] + [b"new"]
+    log.close()
+    log = open_log()
+    assert data(log.topic("t")) == [b"old %d" % i for i in range(40)] + [b"new"]
+
+
+@pytest.mark.storage
+def test_it_holds_after_sigkill(open_log, child, way):
+    child("""
+        log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+        topic = log.topic("t")
+        for i in range(100):
+            topic.append(b"old %d" % i)
+        topic._truncate(40)
+        topic.append_batch([b"new"] * 3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """).wait()
+    assert data(open_log().topic("t")) == [b"old %d" % i for i in range(40)] + [b"new"] * 3
+
+
+def test_only_a_frames_border_will_do_and_nothing_changes_else(open_log):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    topic = log.topic("t")
+    topic.append_batch([b"a", b"b", b"c"])
+    for offset in (1, 2, 4):
+        with pytest.raises(walrus.OffsetOutOfRange):
+            topic._truncate(offset)
+    assert data(topic) == [b"a", b"b", b"c"]
+    assert topic.append(b"d") == 3
+    topic._truncate(3)
+    assert data(topic) == [b"a", b"b", b"c"]
+
+
+def test_a_cursor_beyond_it_is_set_back(open_log):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    topic = log.topic("t")
+    for i in range(10):
+        topic.append(b"%d" % i)
+    topic.cursor("c").commit(9)
+    topic._truncate(4)
+    assert topic.cursor("c").committed == 4
+    log.close()
+    assert open_log().topic("t").cursor("c").committed == 4
