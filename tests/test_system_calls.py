@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 APPENDS = 200_000
-CALLS_MAX = 400     # a chunk of 1 MiB is sealed every 8,000 entries or so: a write to an eventfd wakes the I/O thread, and its lock may be waited for
+# A chunk of 1 MiB is sealed every 8,000 entries or so: a write to an eventfd wakes the I/O thread, its lock may be waited for.
+CALLS_MAX = 400
 
 
 def can_trace():
