@@ -30,6 +30,7 @@ ctypedef struct ControlHead:        # first 4 KiB
     uint32_t cursors
     uint32_t names_used             # of the heap of names
     uint32_t foreign_commits        # raised by a reader process when it has stored a cursor's value
+    uint32_t opening                # not 0: a writer is opening the log; slots of topics mean nothing
 
 ctypedef struct ControlTopic:       # 64 bytes
     uint64_t id
@@ -88,6 +89,8 @@ cdef int control_open(Control *control, Device *device, const uint8_t *log_id, c
 # After the snapshot of the new epoch is flushed: slots of topics are given anew, stamps go on from `stamp`.
 cdef void control_begin(Control *control, const uint8_t *boot_id, uint64_t epoch, uint64_t stamp,
                         uint32_t schedule) noexcept nogil
+# When topics have their slots: readers may look.
+cdef void control_ready(Control *control) noexcept nogil
 cdef void control_close(Control *control, bint clean) noexcept nogil
 # A slot for a topic, made; for a cursor, found by id among adopted ones or made. NULL: no space (-errno in *code).
 cdef ControlTopic *control_topic(Control *control, uint64_t id, const uint8_t *name, uint32_t name_bytes,

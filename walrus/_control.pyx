@@ -16,7 +16,7 @@ Threads: slots are made under control.lock; the value of a slot is stored under 
 """
 from walrus._checksum cimport crc32c
 from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, file_close, file_open
-from walrus._libc cimport (ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, errno, fallocate, free, ftruncate,
+from walrus._libc cimport (ENOENT, ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, errno, fallocate, free, ftruncate,
                            getpid, int64_t, malloc, memcmp, memcpy, memset, munmap, pread, walrus_add32, walrus_fence,
                            walrus_futex_wake, walrus_load32, walrus_lock, walrus_record_lock, walrus_record_unlock,
                            walrus_store32, walrus_store64, walrus_unlock)
@@ -119,6 +119,7 @@ cdef int make_new(Control *control, Device *device, const uint8_t *log_id, const
     if result < 0:
         return result
     memset(control.head, 0, sizeof(ControlHead))
+    control.head.opening = 1
     control.head.magic = CONTROL_MAGIC
     control.head.version = CONTROL_VERSION
     memcpy(control.head.log_id, log_id, 16)
@@ -166,6 +167,7 @@ cdef int adopt(Control *control, Device *device, const ControlHead *head, const 
     if result == 0:
         result = map_file(control, device)
     if result == 0:
+        walrus_store32(&control.head.opening, 1)
         control.trusted = memcmp(head.boot_id, boot_id, 16) == 0 or head.state == 2
         result = learn_cursors(control)
     return result
@@ -174,12 +176,12 @@ cdef int adopt(Control *control, Device *device, const ControlHead *head, const 
 cdef int control_open(Control *control, Device *device, const uint8_t *log_id, const uint8_t *boot_id, bint fresh,
                       bint *kept) noexcept nogil:
     cdef ControlHead head
-    cdef int result = file_open(device, &control.file, b"control", FILE_CREATE | FILE_BUFFERED)
+    cdef int result = file_open(device, &control.file, b"control", FILE_BUFFERED)
     kept[0] = False
     control.device = device
-    if result < 0:
+    if result < 0 and result != -ENOENT:
         return result
-    if not fresh:
+    if result == 0 and not fresh:
         result = head_check(control, log_id, &head)
         if result < 0:
             return result
@@ -201,6 +203,10 @@ cdef void control_begin(Control *control, const uint8_t *boot_id, uint64_t epoch
     head.crc = head_crc(head)
     walrus_store64(&head.stamp, stamp)
     walrus_store32(&head.state, 1)
+
+
+cdef void control_ready(Control *control) noexcept nogil:
+    walrus_store32(&control.head.opening, 0)
     control_wake(control)
 
 

@@ -1,15 +1,18 @@
 """The handle of a log that another process writes: what reader.py builds its classes on.
 
 Invariants. One call at a time per handle, by a lock that is never waited for with the GIL held (a Python lock gives it up). Topics are named
-by their encoded names: a new writer may have taken over between two calls, and then all is mapped anew.
+by their encoded names: a new writer may take over at any time, and then all is mapped anew. What was read counts only if none had by then:
+each call looks before and after, and does it over.
 
 Threads: any. The disk is read without the GIL.
 """
+from cpython.exc cimport PyErr_CheckSignals
+
 from walrus._control cimport ControlCursor, control_load
 from walrus._core_errors cimport raise_open, raise_range, raise_read
 from walrus._core_read cimport Batch
 from walrus._libc cimport ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t
-from walrus._log_state cimport LOG_END, LOG_LOCKED, LOG_OUT_OF_RANGE
+from walrus._log_state cimport LOG_END, LOG_LOCKED, LOG_OUT_OF_RANGE, LOG_UNSETTLED
 from walrus._read cimport Reader, reader_failure, reader_free, reader_new
 from walrus._topics cimport Topic, topic_by_name
 from walrus._view cimport (View, view_close, view_cursor, view_cursor_commit, view_cursor_own, view_end, view_open, view_poll,
@@ -17,8 +20,12 @@ from walrus._view cimport (View, view_close, view_cursor, view_cursor_commit, vi
 
 import os
 import threading
+import time
 
 from walrus.errors import ClosedError, CorruptionError, CursorInUseError, OffsetOutOfRange, WalrusError
+
+SETTLE_S = 10.0                         # so long a writer may take to open the log
+SETTLE_SLICE_S = 0.002
 
 
 cdef class ViewHandle:
@@ -54,14 +61,21 @@ cdef class ViewHandle:
         cdef bytes encoded = os.fsencode(self.path)
         cdef const char *name = encoded
         cdef int code
-        with nogil:
-            code = view_open(self.view, name)
-        if code:
+        until = time.monotonic() + SETTLE_S
+        while True:
+            with nogil:
+                code = view_open(self.view, name)
+            if code == 0:
+                return 0
             view_close(self.view)
             if code == -ENOENT:
                 raise FileNotFoundError(ENOENT, "there is no log here: read_only=True makes none", self.path)
-            raise_open(&self.view.log, code, self.path, 0)
-        return 0
+            if code != LOG_UNSETTLED:
+                raise_open(&self.view.log, code, self.path, 0)
+            if time.monotonic() > until:
+                raise ClosedError(f"{self.path} was not closed before its writer or the machine went down, and nobody has opened it for "
+                                  "writing since; do that once, which recovers it", path=self.path)
+            time.sleep(SETTLE_SLICE_S)
 
     cdef int current(self) except -1:
         """Before each call, with the lock: open, and the files of the writer that there is now."""
@@ -96,49 +110,68 @@ cdef class ViewHandle:
         """Names of the topics, in the order of their making."""
         cdef uint64_t i
         with self.lock:
-            self.current()
-            if view_topics(self.view):
-                raise MemoryError()
+            while True:
+                self.current()
+                if view_topics(self.view):
+                    raise MemoryError()
+                if not view_stale(self.view):
+                    break
             return [self.view.log.topics.by_number[i].name[:self.view.log.topics.by_number[i].name_bytes].decode("utf-8", "surrogateescape")
                     for i in range(self.view.log.topics.count)]
 
     def offsets(self, bytes name):
         """(oldest, end, durable) of the topic; zeros where there is none."""
         cdef Topic *topic
+        cdef uint64_t end
         with self.lock:
-            self.current()
-            topic = self.find(name)
+            while True:
+                self.current()
+                topic = self.find(name)
+                end = view_end(self.view, topic, self.uncommitted) if topic != NULL else 0
+                if not view_stale(self.view):
+                    break
             if topic == NULL:
                 return 0, 0, 0
-            return topic.low, view_end(self.view, topic, self.uncommitted), topic.durable
+            return topic.low, end, topic.durable
 
     def take(self, bytes name, uint64_t first, uint64_t max_bytes, uint32_t max_entries):
         """A Batch from `first` on; empty at the end."""
         cdef Batch batch = Batch.__new__(Batch)
         cdef Topic *topic
-        cdef Reader *reader
+        cdef Reader *reader = NULL
+        cdef uint64_t end = 0
         cdef int code
         text = name.decode("utf-8", "surrogateescape")
         batch.topic = text
         with self.lock:
-            self.current()
-            topic = self.find(name)
+            while True:
+                self.current()
+                topic = self.find(name)
+                code = LOG_END
+                batch.taken.count = 0
+                if topic != NULL:
+                    reader = self.reader_of(name, topic)
+                    with nogil:
+                        code = view_take(self.view, topic, reader, first, max_bytes, max_entries, self.uncommitted, &batch.taken)
+                    end = view_end(self.view, topic, self.uncommitted)
+                if not view_stale(self.view) and code != LOG_UNSETTLED:
+                    break
+                PyErr_CheckSignals()
+            if code == 0 or (code == LOG_END and first <= end):
+                return batch
             if topic == NULL:
-                if first:
-                    raise OffsetOutOfRange(f"topic {text!r} of {self.path} has no offset {first}: it has no entries", topic=text,
-                                           offset=first, path=self.path)
-                return batch
-            if name not in self.readers:
-                reader = reader_new(&self.view.log, topic)
-                if reader == NULL:
-                    raise MemoryError()
-                self.readers[name] = <size_t>reader
-            reader = <Reader *><size_t>self.readers[name]
-            with nogil:
-                code = view_take(self.view, topic, reader, first, max_bytes, max_entries, self.uncommitted, &batch.taken)
-            if code == 0 or (code == LOG_END and first <= view_end(self.view, topic, self.uncommitted)):
-                return batch
+                raise OffsetOutOfRange(f"topic {text!r} of {self.path} has no offset {first}: it has no entries", topic=text,
+                                       offset=first, path=self.path)
             self.refuse(topic, text, reader, code, first)
+
+    cdef Reader *reader_of(self, bytes name, Topic *topic) except NULL:
+        cdef Reader *reader
+        if name not in self.readers:
+            reader = reader_new(&self.view.log, topic)
+            if reader == NULL:
+                raise MemoryError()
+            self.readers[name] = <size_t>reader
+        return <Reader *><size_t>self.readers[name]
 
     cdef int refuse(self, Topic *topic, str text, Reader *reader, int code, uint64_t first) except -1:
         if code == LOG_OUT_OF_RANGE or code == LOG_END:
@@ -152,14 +185,16 @@ cdef class ViewHandle:
         cdef uint64_t stamp = 0, value = 0
         cdef int loaded
         with self.lock:
-            self.current()
-            topic = self.find(topic_name)
-            if topic == NULL:
-                return None
-            slot = view_cursor(self.view, topic, <const uint8_t *><const char *>cursor_name, <uint32_t>len(cursor_name))
-            if slot == NULL:
-                return None
-            loaded = control_load(slot, &stamp, &value)
+            while True:
+                self.current()
+                topic = self.find(topic_name)
+                loaded = 0
+                if topic != NULL:
+                    slot = view_cursor(self.view, topic, <const uint8_t *><const char *>cursor_name, <uint32_t>len(cursor_name))
+                    if slot != NULL:
+                        loaded = control_load(slot, &stamp, &value)
+                if not view_stale(self.view):
+                    break
             if loaded < 0:
                 raise CorruptionError(f"cursor {cursor_name!r} of topic {topic_name!r} in {self.path} is damaged: its stored position does "
                                       "not validate; seek() and commit() give it a new one", path=self.path)

@@ -30,6 +30,7 @@ cdef enum:
     LOG_TOO_NEW = -1014             # a file of a newer version; log.failure names it
     LOG_LOCKED = -1015
     LOG_FOREIGN = -1016             # files of another log, or of none
+    LOG_UNSETTLED = -1017           # view: a writer is opening it, was killed while it did, or the machine went down
 
     SCHEDULE_NONE = 0
     SCHEDULE_EACH = 1

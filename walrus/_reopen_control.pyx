@@ -12,7 +12,7 @@ Threads: opening alone. No GIL.
 """
 from walrus._control cimport (CONTROL_TOPICS_MAX, ControlCursor, ControlHead, ControlTopic, control_begin,
                               control_cursor,
-                              control_load, control_open, control_store, control_topic)
+                              control_load, control_open, control_ready, control_store, control_topic)
 from walrus._cursors cimport cursors_adopt
 from walrus._findings cimport findings_claim
 from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, memcmp, memset, uint8_t, uint32_t, uint64_t, walrus_load64,
@@ -174,4 +174,5 @@ cdef int reopen_sharing(Findings *findings) noexcept nogil:
         result = topic_share(log, log.topics.by_number[i])
         if result < 0:
             return result
+    control_ready(&log.control)
     return 0

@@ -19,10 +19,10 @@ ctypedef struct View:
     bint writable                   # cursors can be committed, and sleeping is by futex
     bint opened
 
-# 0; -ENOENT: no log there; LOG_FOREIGN, LOG_TOO_NEW, LOG_NO_MEMORY, a negative errno.
+# 0; -ENOENT: no log there; LOG_UNSETTLED: wait for its writer, then once more; LOG_FOREIGN, LOG_TOO_NEW, LOG_NO_MEMORY, a negative errno.
 cdef int view_open(View *view, const char *path) noexcept nogil
 cdef void view_close(View *view) noexcept nogil
-# Has another writer taken over (other files, other epoch)? Then view_close and view_open.
+# Is another writer taking over (other files, other epoch)? Then view_close and view_open, and what was read counts for nothing.
 cdef bint view_stale(View *view) noexcept nogil
 # Topics that are there by now.
 cdef int view_topics(View *view) noexcept nogil
@@ -31,8 +31,10 @@ cdef void view_poll(View *view, Topic *topic) noexcept nogil
 # All of it anew: staged chunks, log files.
 cdef int view_refresh(View *view) noexcept nogil
 # As take(), of what the writer has published by now (only what is durable where its schedule is SyncEach and not `uncommitted`).
+# LOG_UNSETTLED: it was overtaken, by the writer or by a new one; try again.
 cdef int view_take(View *view, Topic *topic, Reader *reader, uint64_t first, uint64_t max_bytes, uint32_t max_entries,
                    bint uncommitted, Taken *taken) noexcept nogil
+# Offsets, and the end for readers: valid if the view is not stale afterwards.
 cdef uint64_t view_end(View *view, Topic *topic, bint uncommitted) noexcept nogil
 # The named cursor's slot, or NULL.
 cdef ControlCursor *view_cursor(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes) noexcept nogil

@@ -17,7 +17,7 @@ from walrus._libc cimport (ENOENT, ENOMEM, EROFS, MAP_FAILED, MAP_SHARED,
                            posix_memalign, walrus_add32, walrus_add64, walrus_futex_wait, walrus_load32, walrus_load64,
                            walrus_file_size, walrus_record_lock, walrus_store64)
 from walrus._log_state cimport (LOG_END, LOG_FOREIGN, LOG_LOCKED, LOG_NO_MEMORY, LOG_OUT_OF_RANGE, LOG_TOO_NEW,
-                                SCHEDULE_EACH)
+                                LOG_UNSETTLED, SCHEDULE_EACH)
 from walrus._logfile_format cimport LogFileHead, logfile_head_read
 from walrus._logfiles cimport LogFile, logfile_drop, logfile_name, logfile_new, logfiles_close
 from walrus._read cimport reader_rest, reader_seek
@@ -25,7 +25,7 @@ from walrus._read_cache cimport read_cache_close, read_cache_forget, read_cache_
 from walrus._scan cimport Window, window_at, window_begin, window_free
 from walrus._staging cimport (CHUNK_CLASSES, CHUNK_GROUPS, SLOT_USED, STAGING_MAGIC, STAGING_VERSION, Chunk, ChunkSlot, StagingHead,
                               class_bytes, slot_crc)
-from walrus._survey cimport Survey, survey_directory, survey_free
+from walrus._survey cimport Survey, boot_id_read, survey_directory, survey_free
 from walrus._take cimport take
 from walrus._topics cimport (place_insert, topic_by_id, topic_enter, topic_epoch_limit, topics_close, topics_open)
 from libc.string cimport strncpy
@@ -38,6 +38,8 @@ cdef enum:
     READ_CACHE_BYTES = 33554432
     HEADERS_AHEAD = 65536
     TRIES_MAX = 6
+    RETRY_NS = 500000
+    CONTROL_CLOSED = 2
 
 
 # --------------------------------------------------------------------------------------------------------------- opening
@@ -45,6 +47,7 @@ cdef enum:
 cdef int map_control(View *view) noexcept nogil:
     cdef Log *log = &view.log
     cdef int fd = openat(log.directory, b"control", O_RDWR | O_CLOEXEC)
+    cdef uint8_t boot_id[16]
     cdef void *memory
     view.writable = fd >= 0
     if fd < 0:
@@ -53,6 +56,8 @@ cdef int map_control(View *view) noexcept nogil:
         return -errno
     log.control.file.fd = fd
     view.control_inode = walrus_inode(fd)
+    if walrus_file_size(fd) < CONTROL_BYTES:
+        return LOG_UNSETTLED
     memory = mmap(NULL, CONTROL_BYTES, PROT_READ | PROT_WRITE if view.writable else PROT_READ, MAP_SHARED, fd, 0)
     if memory == MAP_FAILED:
         return -errno
@@ -66,6 +71,10 @@ cdef int map_control(View *view) noexcept nogil:
     if log.control.head.version != CONTROL_VERSION:
         return LOG_TOO_NEW
     view.epoch = walrus_load64(&log.control.head.epoch)
+    boot_id_read(boot_id)
+    if walrus_load32(&log.control.head.opening) or (
+            log.control.head.state != CONTROL_CLOSED and memcmp(log.control.head.boot_id, boot_id, 16) != 0):
+        return LOG_UNSETTLED
     memcpy(log.catalog.log_id, log.control.head.log_id, 16)
     return 0
 
@@ -157,6 +166,7 @@ cdef void view_close(View *view) noexcept nogil:
 
 cdef bint view_stale(View *view) noexcept nogil:
     return (walrus_load64(&view.log.control.head.epoch) != view.epoch
+            or walrus_load32(&view.log.control.head.opening)
             or walrus_inode_at(view.log.directory, b"control") != view.control_inode
             or (view.staging_inode and walrus_inode_at(view.log.directory, b"staging") != view.staging_inode))
 
@@ -286,11 +296,16 @@ cdef void chunks_learn(View *view) noexcept nogil:
             chunk_learn(view, <uint32_t>i)
 
 
-cdef bint chunks_same(const Topic *topic) noexcept nogil:
-    """No chunk of the topic was used again since it was learnt."""
+cdef bint chunk_same(const Chunk *chunk) noexcept nogil:
+    """It was not used again since it was learnt."""
+    return walrus_load32(<void *>&chunk.slot.generation) == chunk.sequence and chunk.slot.state == SLOT_USED
+
+
+cdef bint chunks_same(const Topic *topic, uint64_t first, uint64_t end) noexcept nogil:
+    """No chunk with one of these offsets was used again."""
     cdef const Chunk *chunk = topic.oldest
     while chunk != NULL:
-        if walrus_load32(<void *>&chunk.slot.generation) != chunk.sequence or chunk.slot.state != SLOT_USED:
+        if chunk.first < end and chunk.end > first and not chunk_same(chunk):
             return False
         chunk = chunk.newer
     return True
@@ -299,7 +314,7 @@ cdef bint chunks_same(const Topic *topic) noexcept nogil:
 cdef void view_poll(View *view, Topic *topic) noexcept nogil:
     cdef Chunk *chunk = topic.oldest
     while chunk != NULL:
-        if walrus_load32(&chunk.slot.generation) == chunk.sequence:
+        if chunk_same(chunk):
             chunk_walk(chunk)
         chunk = chunk.newer
     offsets_read(topic)
@@ -370,12 +385,17 @@ cdef int file_look(View *view, LogFile *file, Window *window) noexcept nogil:
     cdef void *block = NULL
     cdef LogFileHead head
     cdef int result = 0, valid
+    cdef int64_t size
     if file.file.fd < 0:
         logfile_name(name, file.name)
         result = file_open(&view.log.device, &file.file, name, FILE_READ_ONLY)
         if result < 0:
             file.file.fd = -1
             return 0 if result == -ENOENT else result
+    size = walrus_file_size(file.file.fd)           # it may have been opened before its writer had allocated it
+    if size < 0:
+        return <int>size
+    file.file.size = <uint64_t>size
     if posix_memalign(&block, BLOCK_BYTES, BLOCK_BYTES):
         return -ENOMEM
     if device_read(&view.log.device, &file.file, block, BLOCK_BYTES, 0) == BLOCK_BYTES:
@@ -436,25 +456,27 @@ cdef int view_refresh(View *view) noexcept nogil:
 
 cdef int view_take(View *view, Topic *topic, Reader *reader, uint64_t first, uint64_t max_bytes, uint32_t max_entries,
                    bint uncommitted, Taken *taken) noexcept nogil:
-    cdef int result = 0, _tries
+    cdef int result = 0, tries
+    cdef uint32_t never = 0
     cdef uint64_t end
-    for _tries in range(TRIES_MAX):
+    for tries in range(TRIES_MAX):
         view_poll(view, topic)
         end = view_end(view, topic, uncommitted)
         if first < topic.low:
             return LOG_OUT_OF_RANGE
         result = take(reader, first, end, max_bytes, max_entries, False, taken)
-        if chunks_same(topic):
-            if result == 0 or result == LOG_END:
-                return result
-        elif result == LOG_END:
+        if result == LOG_END or (result == 0 and chunks_same(topic, first, taken.offsets[taken.count - 1] + 1)):
             return result
         taken.count = 0                             # torn by reuse, or not found where it was: look anew
         reader_seek(reader, topic.low)
         reader_rest(reader)
+        if view_stale(view):                        # another writer has taken over: the caller maps anew
+            return LOG_UNSETTLED
+        if tries:
+            walrus_futex_wait(&never, 0, RETRY_NS << tries, 0)
         if view_refresh(view) < 0:
             break
-    return result
+    return LOG_UNSETTLED if result == 0 else result
 
 
 # --------------------------------------------------------------------------------------------------------------- cursors
