@@ -18,6 +18,7 @@ import os
 import platform
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -45,6 +46,9 @@ TOPIC_SHIFT: Final = 1009  # so that no two topics hold the same entry at the sa
 CHECK_EVERY: Final = 16_000  # entries between two looks at clock and statistics, which cost as much as some 100 appends
 CHECK_EVERY_SYNCED: Final = 500
 READ_BYTES: Final = 4 * MIB
+OPENING: Final = "open"
+OPENING_GIB: Final = 10.0
+OPENING_QUICK_GIB: Final = 2.0
 QUICK_GIB: Final = 3.0
 LIMIT_BYTES_LEAST: Final = GIB
 UNSTEADY: Final = 1.25  # two measurements of one limit that are further apart
@@ -93,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help=f"about a minute in all: {QUICK_GIB:g} GiB a run, rougher figures")
     parser.add_argument("--directory", default=".", help="on the file system to measure; a temporary directory is made in it")
     parser.add_argument("--gib", type=float, help="each run writes at least that much (default 16)")
-    parser.add_argument("--only", action="append", choices=FIGURES, help="that figure; may be repeated")
+    parser.add_argument("--only", action="append", choices=[*FIGURES, OPENING], help="that figure; may be repeated")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
 
 
@@ -261,6 +265,59 @@ def compare_topic(topic: walrus.Topic, pool: list[bytes]) -> tuple[int, int]:
     return entries, size
 
 
+# ------------------------------------------------------------------------------------------- opening after the writer's death
+
+
+def write_until_killed(directory: str, size: int) -> dict[str, Any]:
+    """Appends `size` bytes of payload in batches, and dies by SIGKILL in the middle of appending more; the count is in a file."""
+    figure = FIGURES["append_batch"]
+    pool = figure.payloads()
+    batches = [pool[at : at + BATCH] for at in range(0, len(pool), BATCH)]
+    log = walrus.open(directory)
+    append, count = log.topic("0").append_batch, 0
+    with progress(size, "B", OPENING) as advance:
+        while True:
+            for batch in batches:
+                append(batch)
+                count += BATCH
+                advance(BATCH * figure.sizes[0])
+                if count * figure.sizes[0] >= size:
+                    Path(directory + ".count").write_text(str(count))
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def open_killed(directory: str) -> dict[str, Any]:
+    """Opens what was left, and looks at both ends of it."""
+    pool = FIGURES["append_batch"].payloads()
+    began = time.perf_counter()
+    log = walrus.open(directory)
+    took = time.perf_counter() - began
+    with log:
+        topic, count = log.topic("0"), int(Path(directory + ".count").read_text())
+        if not log.recovery.unclean or topic.end_offset != count:
+            raise WalrusError(f"topic 0 ends at {topic.end_offset} after the kill, {count} entries were appended")
+        for first in (0, count // 2, count - BATCH):
+            at = first % len(pool)
+            if topic.read_batch(first, READ_BYTES, BATCH).tolist() != (pool + pool[:BATCH])[at : at + BATCH]:
+                raise WalrusError(f"entries from {first} on are not what was appended")
+        return {"open_s": took, "entries": count, "log_file_bytes": log.stats().log_file_bytes, "log_files": log.stats().log_files}
+
+
+def run_opening(base: str, gib: float) -> dict[str, Any]:
+    """A log of that size whose writer is killed, opened by a new process with cold caches."""
+    print(f"open after SIGKILL, {gib:g} GiB ...", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="walrus-bench-", dir=base) as directory:
+        path = os.path.join(directory, "log")
+        try:
+            in_new_process(write_until_killed, path, int(gib * GIB))
+        except WalrusError:
+            if not os.path.exists(path + ".count"):
+                raise
+        caches = drop_caches(path)
+        return {"name": OPENING, "title": f"open after SIGKILL, {gib:g} GiB of 100 B entries", "caches": caches,
+                **in_new_process(open_killed, path)}  # fmt: skip
+
+
 # -------------------------------------------------------------------------------------------------- processes of their own
 
 
@@ -380,9 +437,25 @@ def run(options: argparse.Namespace) -> bool:
             continue
         report["figures"].append(result)
         print_result(result)
+    if not options.only or OPENING in options.only:
+        report_opening(options, base, report)
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
     return bool(report["failures"])
+
+
+def report_opening(options: argparse.Namespace, base: str, report: dict[str, Any]) -> None:
+    """As run(), for the log whose writer is killed."""
+    gib = options.gib if options.gib is not None else OPENING_QUICK_GIB if options.quick else OPENING_GIB
+    try:
+        opened = run_opening(base, gib)
+    except WalrusError as failure:
+        report["failures"].append({"name": OPENING, "what": str(failure)})
+        print(f"open after SIGKILL: FAILED: {failure}\n")
+        return
+    report["figures"].append(opened)
+    print(f"{opened['title']}\n  {opened['open_s']:.3f} s by a new process, {opened['caches']}: {opened['entries']:,} entries, "
+          f"{opened['log_file_bytes'] / GIB:.1f} GiB in {opened['log_files']} log files; both ends and the middle compared\n")
 
 
 def print_result(result: dict[str, Any]) -> None:
