@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export PYTHONSAFEPATH := 1
 SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
 
-.PHONY: build demo test test-ways lint types debug crash nightly bench wheel clean
+.PHONY: build demo test test-ways lint types debug crash nightly bench compare wheel clean
 .DEFAULT_GOAL := build
 
 build: $(VENV)/installed
@@ -53,6 +53,15 @@ nightly: build debug
 
 bench: build
 	$(PY) -P -m walrus bench
+
+# Beside its rivals; QUICK=1 takes about five minutes; ARGS="--only fsync" and the like go to `python -m harness`.
+compare: build build/compare-venv/installed
+	WALRUS_PYTHON=$(CURDIR)/$(PY) PYTHONPATH=$(CURDIR)/compare build/compare-venv/bin/python -m harness $(if $(QUICK),--quick) $(ARGS)
+
+build/compare-venv/installed: requirements/compare.txt
+	$(PYTHON) -m venv build/compare-venv
+	build/compare-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/compare.txt
+	touch $@
 
 wheel: $(VENV)/requirements
 	$(PY) -m build --no-isolation --quiet
