@@ -5,7 +5,7 @@ A workload is one driver run (`args`), some after another run that fills the dir
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 __all__ = ["GROUPS", "Workload", "planned"]
@@ -44,6 +44,7 @@ class Workload:
     # What fio does beside it, and its arguments: "write", "read", "fdatasync", or nothing.
     limit: str = ""
     only: tuple[str, ...] = ()
+    quick: bool = False
 
     @property
     def kind(self) -> str:
@@ -140,4 +141,4 @@ def _ends(quick: bool) -> list[Workload]:
 
 def planned(quick: bool) -> list[Workload]:
     """All of them, in the order they are run."""
-    return _appending(quick) + _durable(quick) + _reading(quick) + _ends(quick)
+    return [replace(row, quick=quick) for row in (*_appending(quick), *_durable(quick), *_reading(quick), *_ends(quick))]
