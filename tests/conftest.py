@@ -3,6 +3,7 @@
 A test marked ``storage`` runs once per way to the disk; it opens its logs with the fixture ``open_log``.
 """
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,10 @@ from tests.native.probe_build import probe  # noqa: F401 - the fixture of the by
 
 WAYS = ("io_uring", "pwrite", "mmap")
 SMALL = {"staging_bytes": 4 << 20, "log_file_bytes": 1 << 20, "journal_file_bytes": 1 << 20}
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # in the background of a script: its children are to be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc):

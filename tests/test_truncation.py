@@ -22,11 +22,35 @@ def test_what_lies_beyond_is_gone_and_appending_goes_on_there(open_log, way, sta
         topic = log.topic("t")
     topic._truncate(40)
     assert (topic.end_offset, topic.durable_offset) == (40, 40)
+    assert topic.size_bytes == sum(map(len, data(topic)))
     assert topic.append(b"new") == 40
     assert data(topic) == [b"old %d" % i for i in range(40)] + [b"new"]
     log.close()
     log = open_log()
     assert data(log.topic("t")) == [b"old %d" % i for i in range(40)] + [b"new"]
+
+
+@pytest.mark.storage
+def test_sizes_stay_exact_so_that_retention_by_bytes_keeps_what_it_promises(open_log, way):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    topic = log.topic("t")
+    for round_ in range(30):
+        for i in range(400):
+            topic.append(b"%d %d" % (round_, i) + bytes(i % 90))
+        topic.append_batch([bytes(50)] * 200)
+        log.sync()
+        cut = topic.end_offset - 200 - round_ * 7
+        if cut > topic.oldest_offset:
+            topic._truncate(cut)
+        assert topic.size_bytes == sum(map(len, data(topic)))
+    log.close()
+    log = open_log(retention=300_000)
+    topic = log.topic("t")
+    assert topic.size_bytes == sum(map(len, data(topic)))
+    for i in range(20):
+        topic.append_batch([bytes(100)] * 1000)
+        log.sync()
+    assert sum(map(len, data(topic))) >= 300_000
 
 
 @pytest.mark.storage

@@ -150,6 +150,7 @@ cdef inline void publish(Log *log, Topic *topic, Chunk *chunk, uint64_t end) noe
     walrus_store64(&chunk.slot.used, chunk.used)
     walrus_store64(&topic.end, end)
     if shared != NULL:
+        shared.payload_bytes = topic.payload_bytes
         walrus_store64(&shared.end, end)
     if not topic.dirty:
         topic_mark_dirty(log, topic)

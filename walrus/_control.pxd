@@ -11,6 +11,7 @@ cdef enum:
     CONTROL_VERSION = 1
     CONTROL_TOPICS_MAX = 1048576
     CONTROL_CURSORS_MAX = 1048576
+    CONTROL_CLOSED = 2              # ControlHead.state after a clean close
 
 ctypedef struct ControlHead:        # first 4 KiB
     uint32_t crc                    # of bytes 4 .. 96, the constant part
@@ -43,8 +44,7 @@ ctypedef struct ControlTopic:       # 64 bytes
     uint16_t name_bytes
     uint16_t state                  # 1 in use
     uint64_t places                 # raised when an extent of it has completed: readers look at the disk again
-    uint32_t crc                    # of id, name_position, name_bytes
-    uint32_t reserved
+    uint64_t payload_bytes          # from low to end
 
 ctypedef struct ControlValue:       # 32 bytes: one of a pair
     uint32_t begin                  # begin == end: whole; crc then tells damage

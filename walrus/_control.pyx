@@ -168,7 +168,7 @@ cdef int adopt(Control *control, Device *device, const ControlHead *head, const 
         result = map_file(control, device)
     if result == 0:
         walrus_store32(&control.head.opening, 1)
-        control.trusted = memcmp(head.boot_id, boot_id, 16) == 0 or head.state == 2
+        control.trusted = memcmp(head.boot_id, boot_id, 16) == 0 or head.state == CONTROL_CLOSED
         result = learn_cursors(control)
     return result
 
@@ -213,7 +213,7 @@ cdef void control_ready(Control *control) noexcept nogil:
 cdef void control_close(Control *control, bint clean) noexcept nogil:
     if control.memory != NULL:
         if clean:
-            walrus_store32(&control.head.state, 2)
+            walrus_store32(&control.head.state, CONTROL_CLOSED)
         control_wake(control)
         munmap(control.memory, CONTROL_BYTES)
         control.memory = NULL

@@ -8,7 +8,7 @@ Threads: any. The disk is read without the GIL.
 """
 from cpython.exc cimport PyErr_CheckSignals
 
-from walrus._control cimport ControlCursor, control_load
+from walrus._control cimport CONTROL_CLOSED, ControlCursor, ControlTopic, control_load
 from walrus._core_errors cimport raise_open, raise_range, raise_read
 from walrus._core_read cimport Batch
 from walrus._libc cimport ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t
@@ -120,19 +120,28 @@ cdef class ViewHandle:
                     for i in range(self.view.log.topics.count)]
 
     def offsets(self, bytes name):
-        """(oldest, end, durable) of the topic; zeros where there is none."""
+        """(oldest, end, durable, payload bytes) of the topic; zeros where there is none."""
         cdef Topic *topic
-        cdef uint64_t end
+        cdef uint64_t end, payload_bytes
         with self.lock:
             while True:
                 self.current()
                 topic = self.find(name)
                 end = view_end(self.view, topic, self.uncommitted) if topic != NULL else 0
+                payload_bytes = (<ControlTopic *>topic.control).payload_bytes if topic != NULL else 0
                 if not view_stale(self.view):
                     break
             if topic == NULL:
-                return 0, 0, 0
-            return topic.low, end, topic.durable
+                return 0, 0, 0, 0
+            return topic.low, end, topic.durable, payload_bytes
+
+    def facts(self):
+        """What the control file says of the log, as a dict: what ``stats()`` is made of."""
+        with self.lock:
+            self.current()
+            head = self.view.log.control.head
+            return {"topics": head.topics, "writer_pid": head.writer_pid, "epoch": head.epoch,
+                    "staging_bytes": self.view.log.staging.bytes, "closed_cleanly": head.state == CONTROL_CLOSED}
 
     def take(self, bytes name, uint64_t first, uint64_t max_bytes, uint32_t max_entries):
         """A Batch from `first` on; empty at the end."""

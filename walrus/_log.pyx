@@ -295,6 +295,7 @@ cdef void quiesce(Log *log) noexcept nogil:
 
 cdef int last_snapshot(Log *log) noexcept nogil:
     """All frames are in extents: flush those, and say in the catalog that staging holds nothing."""
+    cdef Topic *topic
     cdef uint64_t i
     cdef int result
     if log.outstanding_first != NULL:
@@ -303,7 +304,10 @@ cdef int last_snapshot(Log *log) noexcept nogil:
     if result < 0:
         return log_fail(log, -result, b"flush", b"log file")
     for i in range(log.topics.count):
-        walrus_store64(&log.topics.by_number[i].durable, log.topics.by_number[i].end)
+        topic = log.topics.by_number[i]
+        walrus_store64(&topic.durable, topic.end)
+        if topic.control != NULL:
+            walrus_store64(&(<ControlTopic *>topic.control).durable, topic.end)
     return snapshot_take(log, SNAPSHOT_CLEAN_CLOSE)
 
 

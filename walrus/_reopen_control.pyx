@@ -147,6 +147,7 @@ cdef int topic_share(Log *log, Topic *topic) noexcept nogil:
     topic.control_slot = <uint32_t>(slot - log.control.topics)
     walrus_store64(&slot.low, topic.low)
     walrus_store64(&slot.durable, topic.durable)
+    slot.payload_bytes = topic.payload_bytes
     while chunk != NULL:
         walrus_store32(&slot.current_generation, chunk.slot.generation)
         walrus_store32(&slot.current, chunk.index + 1)

@@ -102,6 +102,7 @@ cdef int space_raise_watermarks(Log *log) noexcept nogil:
 
 cdef void places_release(Topic *topic) noexcept nogil:
     """Places wholly below the durable watermark no longer keep their file. Holds topic.lock."""
+    cdef ControlTopic *shared = <ControlTopic *>topic.control
     cdef Place *place
     while topic.places_from < topic.places_count:
         place = &topic.places[topic.places_from]
@@ -114,6 +115,8 @@ cdef void places_release(Topic *topic) noexcept nogil:
         if place.group.kind == GROUP_KIND_PIECE and place.group.piece == 0 and place.group.count > 1:
             topic.payload_bytes += 4 * <uint64_t>place.group.count      # the lengths at a large batch's beginning are no payload
         topic.places_from += 1
+    if shared != NULL:
+        shared.payload_bytes = topic.payload_bytes
 
 
 cdef LogFile *dead_file(Log *log) noexcept nogil:

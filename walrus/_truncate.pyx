@@ -12,15 +12,15 @@ from walrus._catalog cimport catalog_change
 from walrus._changes cimport CHANGE_CUT, Change
 from walrus._control cimport ControlTopic
 from walrus._cursors cimport cursor_commit
-from walrus._extent cimport GROUP_KIND_PIECE
+from walrus._extent cimport GROUP_KIND_PIECE, GroupHeader
 from walrus._group_commit cimport sync_ticket, sync_wait
-from walrus._libc cimport (WALRUS_DEBUG, memset, uint32_t, walrus_add32, walrus_futex_wake, walrus_load32, walrus_lock,
+from walrus._libc cimport (WALRUS_DEBUG, memset, uint32_t, uint64_t, walrus_add32, walrus_futex_wake, walrus_load32, walrus_lock,
                            walrus_store64, walrus_unlock)
 from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, LOG_WOULD_BLOCK, log_check
-from walrus._read cimport read_is_border
+from walrus._read cimport read_is_border, read_payload_bytes
 from walrus._rules cimport RULE_CUT_DURABLE, RULE_CUT_EPOCH, rule_broken
 from walrus._staging cimport Chunk
-from walrus._topics cimport Cursor, topic_renew
+from walrus._topics cimport Cursor, Place, topic_renew
 
 
 cdef int begin(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
@@ -48,30 +48,60 @@ cdef void end(Topic *topic) noexcept nogil:
     walrus_unlock(&topic.lock)
 
 
-cdef void chunks_trim(Topic *topic, uint64_t offset) noexcept nogil:
+cdef uint64_t split_end(Topic *topic, uint64_t offset) noexcept nogil:
+    """Where the run of frames ends that the offset is in the middle of; the offset itself where it is between two."""
+    cdef Chunk *chunk = topic.oldest
+    cdef uint64_t i, end = offset
+    cdef uint32_t j
+    for i in range(topic.places_from, topic.places_count):
+        if topic.places[i].group.first < offset < topic.places[i].end:
+            return topic.places[i].end              # of places that overlap, the first is charged with what both have
+    while chunk != NULL:
+        for j in range(chunk.groups):
+            if (chunk.group[j].kind != GROUP_KIND_PIECE
+                    and chunk.group[j].first < offset < chunk.group[j].first + chunk.group[j].count):
+                end = chunk.group[j].first + chunk.group[j].count
+        chunk = chunk.newer
+    return end
+
+
+cdef void chunks_trim(Topic *topic, uint64_t offset, uint64_t split_bytes) noexcept nogil:
     """Holds topic.lock. All chunks are sealed: what lies behind the offset stays in them, dead by its epoch."""
     cdef Chunk *chunk = topic.oldest
+    cdef GroupHeader *group
     cdef uint32_t i
     while chunk != NULL:
         for i in range(chunk.groups):
-            if chunk.group[i].first >= offset:
-                chunk.group[i].count = 0
-            elif chunk.group[i].kind != GROUP_KIND_PIECE and chunk.group[i].first + chunk.group[i].count > offset:
-                chunk.group[i].count = <uint32_t>(offset - chunk.group[i].first)
+            group = &chunk.group[i]
+            if group.first >= offset:
+                group.count = 0
+                group.payload_bytes = 0
+            elif group.kind != GROUP_KIND_PIECE and group.first + group.count > offset:
+                group.count = <uint32_t>(offset - group.first)
+                group.payload_bytes -= <uint32_t>split_bytes
         if chunk.end > offset:
             chunk.end = offset
         chunk = chunk.newer
 
 
-cdef void places_trim(Topic *topic, uint64_t offset) noexcept nogil:
+cdef void places_trim(Topic *topic, uint64_t offset, uint64_t split_bytes) noexcept nogil:
     """Holds topic.lock. A dead place keeps its file alive until the watermark has passed it: rare, and safe."""
-    cdef uint64_t i
+    cdef uint64_t i, charged_to = 0
+    cdef Place *place
     for i in range(topic.places_from, topic.places_count):
-        if topic.places[i].end > offset:
-            topic.places[i].end = offset if topic.places[i].group.first < offset else topic.places[i].group.first
+        place = &topic.places[i]
+        if place.end > offset:
+            if place.group.first >= offset or charged_to >= offset:
+                place.group.payload_bytes = 0
+            else:
+                place.group.payload_bytes -= <uint32_t>split_bytes
+            charged_to = place.end
+            place.end = offset if place.group.first < offset else place.group.first
+        elif place.end > charged_to:
+            charged_to = place.end
 
 
-cdef int cut(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
+cdef int cut(Log *log, Topic *topic, uint64_t offset, uint64_t split_bytes, uint64_t cut_bytes) noexcept nogil:
     """The change, and the state of this process as if it had always been so."""
     cdef Change change
     cdef ControlTopic *shared = <ControlTopic *>topic.control
@@ -89,12 +119,14 @@ cdef int cut(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
     walrus_lock(&topic.lock)
     topic_seal(log, topic)
     result = topic_renew(topic, log.catalog.epoch, offset)
-    chunks_trim(topic, offset)
-    places_trim(topic, offset)
+    chunks_trim(topic, offset, split_bytes)
+    places_trim(topic, offset, split_bytes)
+    topic.payload_bytes -= cut_bytes
     walrus_store64(&topic.end, offset)
     if topic.durable > offset:
         walrus_store64(&topic.durable, offset)
     if shared != NULL:
+        shared.payload_bytes = topic.payload_bytes
         walrus_store64(&shared.durable, topic.durable)
         walrus_store64(&shared.end, offset)
     if not topic.dirty:
@@ -128,18 +160,27 @@ cdef int settle(Log *log) noexcept nogil:
 
 cdef int topic_truncate(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
     cdef int result
-    cdef bint border
+    cdef uint64_t behind, split_bytes = 0, cut_bytes = 0
     result = begin(log, topic, offset)
     if result:
         return result
     result = settle(log)                            # the change will find room in the journal's current file
-    border = result == 0 and read_is_border(log, topic, offset)
-    if result or not border:
+    if result == 0 and not read_is_border(log, topic, offset):
+        result = LOG_OUT_OF_RANGE
+    if result == 0:
+        walrus_lock(&topic.lock)
+        behind = split_end(topic, offset)
+        walrus_unlock(&topic.lock)
+        result = read_payload_bytes(log, topic, offset, behind, &split_bytes)
+    if result == 0:
+        result = read_payload_bytes(log, topic, behind, topic.end, &cut_bytes)
+        cut_bytes += split_bytes
+    if result:
         end(topic)
-        return result if result else LOG_OUT_OF_RANGE
+        return result
     walrus_lock(&log.catalog.lock)
     log.catalog.cut_under_way += 1
-    result = cut(log, topic, offset)
+    result = cut(log, topic, offset, split_bytes, cut_bytes)
     walrus_unlock(&log.catalog.lock)
     if result == 0:
         result = cursors_clamp(log, topic, offset)

@@ -5,7 +5,7 @@ frame does not validate, chunks and files are looked at anew before anything is 
 
 Threads: one call at a time per view. No GIL.
 """
-from walrus._control cimport (CONTROL_MAGIC, CONTROL_VERSION, ControlCursor, ControlHead, ControlTopic, control_cursor,
+from walrus._control cimport (CONTROL_CLOSED, CONTROL_MAGIC, CONTROL_VERSION, ControlCursor, ControlHead, ControlTopic, control_cursor,
                               control_store)
 from walrus._device cimport DEVICE_PWRITE, FILE_READ_ONLY, device_close, device_open, device_read, file_open
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_LOG, GROUP_KIND_PIECE, GROUP_KIND_RUN, ExtentHeader, GroupHeader,
@@ -39,7 +39,6 @@ cdef enum:
     HEADERS_AHEAD = 65536
     TRIES_MAX = 6
     RETRY_NS = 500000
-    CONTROL_CLOSED = 2
 
 
 # --------------------------------------------------------------------------------------------------------------- opening

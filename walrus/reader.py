@@ -13,6 +13,7 @@ from typing import NoReturn, Self
 from ._core_read import Batch, Entry
 from ._core_view import ViewHandle
 from .errors import OffsetOutOfRange, ReadOnlyError
+from .stats import ReaderStats
 
 __all__ = ["LogReader", "TopicReader", "ViewCursor"]
 
@@ -49,6 +50,10 @@ class LogReader:
         if not isinstance(name, str):
             raise TypeError(f"a topic's name is a str, not {type(name).__name__}")
         return TopicReader(self, name)
+
+    def stats(self) -> ReaderStats:
+        """What can be known of the log from here. Raises ``ClosedError``."""
+        return ReaderStats.of(self._view.facts())
 
     def append_batch(self, *arguments: object, **options: object) -> NoReturn:
         """Not here: raises ``ReadOnlyError``."""
@@ -89,6 +94,11 @@ class TopicReader:
     def durable_offset(self) -> int:
         """Offset behind the newest durable entry."""
         return self.log._view.offsets(self._encoded)[2]
+
+    @property
+    def size_bytes(self) -> int:
+        """Payload bytes from the oldest entry kept to the writer's end."""
+        return self.log._view.offsets(self._encoded)[3]
 
     def append(self, *arguments: object, **options: object) -> NoReturn:
         """Not here: raises ``ReadOnlyError``."""

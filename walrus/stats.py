@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-__all__ = ["Recovery", "Repair", "Stats"]
+__all__ = ["ReaderStats", "Recovery", "Repair", "Stats"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,26 @@ class Stats:
         code = state["io_fallback_errno"]
         values = {field.name: state[field.name] for field in fields(cls) if field.name != "io_fallback"}
         return cls(io_fallback=os.strerror(abs(code)) if code else None, **values)
+
+
+@dataclass(frozen=True)
+class ReaderStats:
+    """What a process that only reads knows of a log."""
+
+    topics: int
+    writer_pid: int
+    """of the process that opened it last for writing, which may have ended"""
+    closed_cleanly: bool
+    """that process closed it"""
+    epoch: int
+    """how often it was opened for writing, and truncations"""
+    staging_bytes: int
+    """size of the mapped file that new entries lie in"""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> ReaderStats:
+        """Out of what the compiled part gives."""
+        return cls(**facts)
 
 
 @dataclass(frozen=True)
