@@ -47,7 +47,7 @@ def test_sizes_stay_exact_so_that_retention_by_bytes_keeps_what_it_promises(open
     log = open_log(retention=300_000)
     topic = log.topic("t")
     assert topic.size_bytes == sum(map(len, data(topic)))
-    for i in range(20):
+    for _ in range(20):
         topic.append_batch([bytes(100)] * 1000)
         log.sync()
     assert sum(map(len, data(topic))) >= 300_000
