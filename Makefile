@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export PYTHONSAFEPATH := 1
 SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
 
-.PHONY: build demo test test-ways lint types debug crash nightly bench compare wheel clean
+.PHONY: build demo test test-ways lint types debug profile crash nightly bench compare gate wheel clean
 .DEFAULT_GOAL := build
 
 build: $(VENV)/installed
@@ -29,6 +29,13 @@ debug: build/debug/built
 
 build/debug/built: $(VENV)/requirements $(SOURCES)
 	WALRUS_DEBUG=1 $(PY) setup.py --quiet build --build-base build/debug-objects --build-lib build/debug
+	touch $@
+
+# What a release build is, with frame pointers: for perf, see docs/performance.md.
+profile: build/profile/built
+
+build/profile/built: $(VENV)/requirements $(SOURCES)
+	WALRUS_PROFILE=1 $(PY) setup.py --quiet build --build-base build/profile-objects --build-lib build/profile
 	touch $@
 
 demo: build
@@ -62,6 +69,10 @@ build/compare-venv/installed: requirements/compare.txt
 	$(PYTHON) -m venv build/compare-venv
 	build/compare-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/compare.txt
 	touch $@
+
+# Instruction counts of the hot paths against ci/instruction-counts.json; UPDATE=1 writes them anew.
+gate: build
+	$(PY) -P ci/gate.py $(if $(UPDATE),--update)
 
 wheel: $(VENV)/requirements
 	$(PY) -m build --no-isolation --quiet
