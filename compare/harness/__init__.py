@@ -1,1 +1,2 @@
-"""The harness of ``make compare``: builds rivals, runs workloads interleaved on one disk, writes results, table and plots."""
+"""The harness of ``make compare``: builds rivals, runs workloads interleaved on one disk, writes results, table and
+plots."""

@@ -1,6 +1,6 @@
 """``make compare``: builds the rivals, runs the workloads interleaved, writes results.json, compare.md and plots.
 
-    python -m harness [--quick] [--rounds N] [--only WORKLOAD] [--rivals A,B] [--seconds S] [--directory D] [--output O]
+python -m harness [--quick] [--rounds N] [--only WORKLOAD] [--rivals A,B] [--seconds S] [--directory D] [--output O]
 """
 
 from __future__ import annotations
@@ -27,15 +27,24 @@ FULL_FREE_BYTES: Final = 36 * GIB
 
 
 def parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m harness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="about five minutes, one round, rough figures")
     parser.add_argument("--rounds", type=int, help=f"each workload that often, default {ROUNDS} (quick: 1)")
     parser.add_argument("--only", action="append", help="workloads or groups; may be repeated")
     parser.add_argument("--rivals", help="names, separated by commas; default: all")
     parser.add_argument("--seconds", type=float, help="instead of the workloads' own lengths")
-    parser.add_argument("--directory", type=Path, default=BUILD, help="on the disk to measure; a temporary directory is made in it")
-    parser.add_argument("--output", type=Path, default=COMPARE / "results", help="where results.json, compare.md and plots go")
-    parser.add_argument("--table-only", action="store_true", help="no runs: table and plots anew from the results.json that is there")
+    parser.add_argument(
+        "--directory", type=Path, default=BUILD, help="on the disk to measure; a temporary directory is made in it"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=COMPARE / "results", help="where results.json, compare.md and plots go"
+    )
+    parser.add_argument("--resume", action="store_true", help="only the runs that results.json has not, or as failed")
+    parser.add_argument(
+        "--table-only", action="store_true", help="no runs: table and plots anew from the results.json that is there"
+    )
     return parser.parse_args()
 
 
@@ -44,7 +53,10 @@ def chosen_workloads(options: argparse.Namespace) -> list[Workload]:
     if not found:
         raise SystemExit(f"no such workload; there are: {', '.join(row.name for row in planned(options.quick))}")
     if options.seconds is not None:
-        found = [replace(row, args={**row.args, "seconds": options.seconds}) if "seconds" in row.args else row for row in found]
+        found = [
+            replace(row, args={**row.args, "seconds": options.seconds}) if "seconds" in row.args else row
+            for row in found
+        ]
     return found
 
 
@@ -95,24 +107,55 @@ def measure(plan: list[tuple[int, Workload, Rival]], base: Path, results: dict[s
         progress.end(said, expected_seconds(rival, workload))
 
 
-def new_results(options: argparse.Namespace, workloads: list[Workload], rounds: int) -> tuple[dict[str, Any], list[Rival]]:
+def resumed(
+    plan: list[tuple[int, Workload, Rival]], results: dict[str, Any], before: dict[str, Any]
+) -> list[tuple[int, Workload, Rival]]:
+    """Takes over the runs that succeeded, if they were of the same versions and lengths; gives what is left to do."""
+    if any(before[key] != results[key] for key in ("versions", "quick", "workloads", "settings")):
+        raise SystemExit("results.json is of other versions, settings or workloads: nothing to go on with")
+    results["runs"] = [run for run in before["runs"] if "error" not in run]
+    results["resumed"] = [*before.get("resumed", []), before["made"]]
+    done = {(run["round"], run["workload"], run["rival"]) for run in results["runs"]}
+    return [one for one in plan if (one[0], one[1].name, one[2].name) not in done]
+
+
+def new_results(
+    options: argparse.Namespace, workloads: list[Workload], rounds: int
+) -> tuple[dict[str, Any], list[Rival]]:
     names = set(options.rivals.split(",")) if options.rivals else set()
     rivals, versions, left_out = build(names)
     if not rivals:
         raise SystemExit("no rival can be run")
     results: dict[str, Any] = {
-        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "quick": options.quick, "rounds": rounds,
-        "machine": describe(options.directory), "versions": versions, "left_out": left_out,
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "quick": options.quick,
+        "rounds": rounds,
+        "machine": describe(options.directory),
+        "versions": versions,
+        "left_out": left_out,
         "rivals": {rival.name: rival.title for rival in rivals},
         "settings": {rival.name: rival.settings() for rival in rivals},
         "workloads": [
-            {"name": row.name, "group": row.group, "title": row.title, "args": row.args, "fill": row.fill, "limit": row.limit,
-             "not_run": {rival.name: reason for rival in rivals if not rival.is_limit and (reason := rival.why_not(row)) and not row.only},
-             "notes": {rival.name: note for rival in rivals if rival.why_not(row) is None and (note := rival.note(row))}}
+            {
+                "name": row.name,
+                "group": row.group,
+                "title": row.title,
+                "args": row.args,
+                "fill": row.fill,
+                "limit": row.limit,
+                "not_run": {
+                    rival.name: reason
+                    for rival in rivals
+                    if not rival.is_limit and (reason := rival.why_not(row)) and not row.only
+                },
+                "notes": {
+                    rival.name: note for rival in rivals if rival.why_not(row) is None and (note := rival.note(row))
+                },
+            }
             for row in workloads
         ],
         "runs": [],
-    }  # fmt: skip
+    }
     return results, rivals
 
 
@@ -126,18 +169,25 @@ def main() -> None:
     else:
         wanted = QUICK_FREE_BYTES if options.quick else FULL_FREE_BYTES
         if free_bytes(options.directory) < wanted:
-            raise SystemExit(f"{options.directory} has less than {wanted // GIB} GiB free; --directory names another disk")
+            raise SystemExit(
+                f"{options.directory} has less than {wanted // GIB} GiB free; --directory names another disk"
+            )
         rounds = options.rounds or (1 if options.quick else ROUNDS)
         workloads = chosen_workloads(options)
         results, rivals = new_results(options, workloads, rounds)
+        plan = runs_of(rivals, workloads, rounds)
+        if options.resume and save.exists():
+            plan = resumed(plan, results, json.loads(save.read_text()))
         with tempfile.TemporaryDirectory(prefix="walrus-compare-", dir=options.directory) as base:
-            measure(runs_of(rivals, workloads, rounds), Path(base), results, save)
+            measure(plan, Path(base), results, save)
     results["summary"] = report.summarize(results)
     save.write_text(json.dumps(results, indent=1) + "\n")
     (options.output / "compare.md").write_text(report.markdown(results))
     plots.draw(results, options.output)
     failed = [run for run in results["runs"] if "error" in run]
-    print(f"{options.output}/compare.md; {len(results['runs']) - len(failed)} runs, {len(failed)} failed", file=sys.stderr)
+    print(
+        f"{options.output}/compare.md; {len(results['runs']) - len(failed)} runs, {len(failed)} failed", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

@@ -45,14 +45,24 @@ def describe(directory: Path) -> dict[str, Any]:
     detect = shutil.which("systemd-detect-virt")
     virtual = subprocess.run([detect], capture_output=True, text=True, check=False) if detect else None
     return {
-        "cpu": _field("/proc/cpuinfo", "model name"), "cpus": os.cpu_count(),
-        "memory_bytes": int(_field("/proc/meminfo", "MemTotal").split()[0]) * 1024, "kernel": platform.release(),
-        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""), "python": platform.python_version(),
-        "virtualization": virtual.stdout.strip() if virtual else "hypervisor" if "hypervisor" in _text("/proc/cpuinfo") else "",
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), **mount,
-        "scheduler": _text(str(block / "queue/scheduler")), "rotational": _text(str(block / "queue/rotational")),
-        "write_cache": _text(str(block / "queue/write_cache")), "load_at_start": os.getloadavg()[0],
-    }  # fmt: skip
+        "cpu": _field("/proc/cpuinfo", "model name"),
+        "cpus": os.cpu_count(),
+        "memory_bytes": int(_field("/proc/meminfo", "MemTotal").split()[0]) * 1024,
+        "kernel": platform.release(),
+        "system": platform.freedesktop_os_release().get("PRETTY_NAME", ""),
+        "python": platform.python_version(),
+        "virtualization": virtual.stdout.strip()
+        if virtual
+        else "hypervisor"
+        if "hypervisor" in _text("/proc/cpuinfo")
+        else "",
+        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        **mount,
+        "scheduler": _text(str(block / "queue/scheduler")),
+        "rotational": _text(str(block / "queue/rotational")),
+        "write_cache": _text(str(block / "queue/write_cache")),
+        "load_at_start": os.getloadavg()[0],
+    }
 
 
 def disk_bytes(directory: Path) -> int:

@@ -1,4 +1,5 @@
-"""The plots: throughput over time, latency percentiles, scaling over threads and over topics. Drawn from results.json alone."""
+"""The plots: throughput over time, latency percentiles, scaling over threads and over topics. Drawn from results.json
+alone."""
 
 from __future__ import annotations
 
@@ -21,7 +22,12 @@ MARKERS: Final = "osD^v<>phX*P"
 def style(results: dict[str, Any], rival: str) -> dict[str, Any]:
     """The same colour and marker for a rival in every plot."""
     at = list(results["rivals"]).index(rival)
-    return {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)], "label": results["rivals"][rival], "markersize": 4}
+    return {
+        "color": COLOURS[at % len(COLOURS)],
+        "marker": MARKERS[at % len(MARKERS)],
+        "label": results["rivals"][rival],
+        "markersize": 4,
+    }
 
 
 def rates_over_time(series: list[list[float]]) -> tuple[list[float], list[float]]:
@@ -61,7 +67,11 @@ def over_time(results: dict[str, Any], output: Path) -> None:
         return
     axes = panels(len(rows))
     for one, row in zip(axes, rows, strict=True):
-        last = {run["rival"]: run["series"] for run in results["runs"] if run["workload"] == row["name"] and run.get("series")}
+        last = {
+            run["rival"]: run["series"]
+            for run in results["runs"]
+            if run["workload"] == row["name"] and run.get("series")
+        }
         for rival, series in last.items():
             look = {**style(results, rival), "marker": ""}
             one.plot(*rates_over_time(series), **look)
@@ -85,7 +95,15 @@ def latencies(results: dict[str, Any], output: Path) -> None:
     finish(axes, output / "latency.png", "Latency of one append")
 
 
-def scaling(results: dict[str, Any], output: Path, workloads: dict[str, int], figure: str, path: str, title: str, axis: tuple[str, str]) -> None:
+def scaling(
+    results: dict[str, Any],
+    output: Path,
+    workloads: dict[str, int],
+    figure: str,
+    path: str,
+    title: str,
+    axis: tuple[str, str],
+) -> None:
     """One figure over a number that grows."""
     present = {name: number for name, number in workloads.items() if name in results["summary"]}
     if len(present) < 2:
@@ -94,8 +112,9 @@ def scaling(results: dict[str, Any], output: Path, workloads: dict[str, int], fi
     for rival in results["rivals"]:
         points = [
             (number, results["summary"][name][rival][figure]["median"])
-            for name, number in present.items() if figure in results["summary"][name].get(rival, {})
-        ]  # fmt: skip
+            for name, number in present.items()
+            if figure in results["summary"][name].get(rival, {})
+        ]
         if points:
             axes[0].plot([point[0] for point in points], [point[1] for point in points], **style(results, rival))
     axes[0].set(xlabel=axis[0], ylabel=axis[1], xscale="log", yscale="log")
@@ -107,6 +126,22 @@ def draw(results: dict[str, Any], output: Path) -> None:
     over_time(results, output)
     latencies(results, output)
     threads = {f"fsync_{number}": number for number in (1, 10, 64)}
-    scaling(results, output, threads, "rate", "scaling_threads.png", "Each append durable when it returns", ("threads", "entries/s"))
+    scaling(
+        results,
+        output,
+        threads,
+        "rate",
+        "scaling_threads.png",
+        "Each append durable when it returns",
+        ("threads", "entries/s"),
+    )
     topics = {f"topics_{number}": number for number in (1, 1000, 10_000)}
-    scaling(results, output, topics, "sync_seconds", "scaling_topics.png", "A sync of one new entry in each topic", ("topics", "seconds"))
+    scaling(
+        results,
+        output,
+        topics,
+        "sync_seconds",
+        "scaling_topics.png",
+        "A sync of one new entry in each topic",
+        ("topics", "seconds"),
+    )

@@ -34,7 +34,8 @@ class Progress:
     def tick(self) -> None:
         """Now and then, while it runs."""
         if self.terminal:
-            line = f"[{self.done + 1}/{self.runs}] {self.label} {time.monotonic() - self.started:.0f} s, {self._remaining()}"
+            took = time.monotonic() - self.started
+            line = f"[{self.done + 1}/{self.runs}] {self.label} {took:.0f} s, {self._remaining()}"
             print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
     def end(self, said: str, expected: float) -> None:
@@ -42,4 +43,6 @@ class Progress:
         self.done += 1
         self.done_expected += expected
         start = "\r\033[K" if self.terminal else ""
-        print(f"{start}[{self.done}/{self.runs}] {self.label}: {said} ({self._remaining()})", file=sys.stderr, flush=True)
+        print(
+            f"{start}[{self.done}/{self.runs}] {self.label}: {said} ({self._remaining()})", file=sys.stderr, flush=True
+        )

@@ -1,4 +1,5 @@
-"""Medians and spread, and the Markdown table made of them. Everything comes out of results.json: nothing is measured here."""
+"""Medians and spread, and the Markdown table made of them. Everything comes out of results.json: nothing is measured
+here."""
 
 from __future__ import annotations
 
@@ -16,9 +17,18 @@ RATIO_RIVALS: Final = ("walrus_rust", "rocksdb", "rocksdb_wal", "kafka")
 METRICS: Final = {"topics": ("sync_seconds", False), "reopen": ("seconds", False), "space": ("stored_ratio", False)}
 SHOWN_LATENCIES: Final = ("p50", "p99", "p99.9", "p99.99", "max")
 CARRIED: Final = (
-    "rate", "bytes_rate", "seconds", "sync_seconds", "append_seconds", "cpu_us_per_entry", "memory_bytes", "stored_ratio", "disk_ratio",
-    "durable_rate", "open_seconds",
-)  # fmt: skip
+    "rate",
+    "bytes_rate",
+    "seconds",
+    "sync_seconds",
+    "append_seconds",
+    "cpu_us_per_entry",
+    "memory_bytes",
+    "stored_ratio",
+    "disk_ratio",
+    "durable_rate",
+    "open_seconds",
+)
 
 
 def metric_of(group: str) -> tuple[str, bool]:
@@ -70,12 +80,15 @@ def summarize(results: dict[str, Any]) -> dict[str, dict[str, dict[str, dict[str
             if name in CARRIED or name in SHOWN_LATENCIES:
                 figures.setdefault(name, []).append(value)
     return {
-        workload: {rival: {name: spread_of(values) for name, values in figures.items()} for rival, figures in rivals.items()}
+        workload: {
+            rival: {name: spread_of(values) for name, values in figures.items()} for rival, figures in rivals.items()
+        }
         for workload, rivals in collected.items()
     }
 
 
-# -------------------------------------------------------------------------------------------------------------------- texts
+# --------------------------------------------------------------------------------------------------------------------
+# texts
 
 
 def count_text(value: float) -> str:
@@ -83,7 +96,13 @@ def count_text(value: float) -> str:
     for size, unit in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             scaled = value / size
-            return f"{scaled:.0f}{unit}" if scaled >= 100 else f"{scaled:.1f}{unit}" if scaled >= 10 else f"{scaled:.2f}{unit}"
+            return (
+                f"{scaled:.0f}{unit}"
+                if scaled >= 100
+                else f"{scaled:.1f}{unit}"
+                if scaled >= 10
+                else f"{scaled:.2f}{unit}"
+            )
     return f"{value:.0f}"
 
 
@@ -110,9 +129,11 @@ def cell(group: str, figures: dict[str, dict[str, float]]) -> str:
     """A figure with its spread."""
     name, _ = metric_of(group)
     if name not in figures:
-        return f"{figures['bytes_rate']['median'] / MB:.0f} MB/s ±{figures['bytes_rate']['spread'] * 50:.0f} %"
+        name = "bytes_rate"  # of fio
     one = figures[name]
     spread = f" ±{one['spread'] * 50:.0f} %" if one["runs"] > 1 else ""
+    if name == "bytes_rate":
+        return f"{one['median'] / MB:.0f} MB/s{spread}"
     if group == "space":
         return f"{one['median']:.2f} (files {figures['disk_ratio']['median']:.2f})"
     if name != "rate":
@@ -132,18 +153,34 @@ def head_of(results: dict[str, Any]) -> list[str]:
     machine = results["machine"]
     lines = ["# Walrus for Python beside its rivals", ""]
     lines += [
-        f"Made by `make compare{' QUICK=1' if results['quick'] else ''}` on {results['made']}, {results['rounds']} round(s), rivals in turn "
-        "within each workload. Medians; ± is half the distance between the ends.", "",
-        f"{machine['cpu']}, {machine['cpus']} CPUs{', ' + machine['virtualization'] if machine['virtualization'] else ''}, "
-        f"{machine['memory_bytes'] / 2**30:.0f} GiB; {machine['system']}, Linux {machine['kernel']}; {machine['file_system']} "
-        f"({machine['options']}) on {machine['device']}, scheduler {machine['scheduler'] or 'unknown'}; load at the start "
-        f"{machine['load_at_start']:.2f}.", "",
-    ]  # fmt: skip
+        f"Made by `make compare{' QUICK=1' if results['quick'] else ''}` on {results['made']}, {results['rounds']} "
+        f"round(s), rivals in turn "
+        "within each workload. Medians; ± is half the distance between the ends.",
+        "",
+        f"{machine['cpu']}, {machine['cpus']} "
+        f"CPUs{', ' + machine['virtualization'] if machine['virtualization'] else ''}, "
+        f"{machine['memory_bytes'] / 2**30:.0f} GiB; {machine['system']}, Linux {machine['kernel']}; "
+        f"{machine['file_system']} "
+        f"({machine['options']}) on {machine['device']}, scheduler {machine['scheduler'] or 'unknown'}; load at the "
+        f"start "
+        f"{machine['load_at_start']:.2f}.",
+        "",
+    ]
     if results["quick"]:
-        lines += ["**A quick run: of a second or so each, which fit into caches. Rough, and kinder to those who leave the disk for later.**", ""]
-    lines += table(("rival", "version"), ((title, results["versions"][name]) for name, title in results["rivals"].items()))
+        lines += [
+            "**A quick run: of a second or so each, which fit into caches. Rough, and kinder to those who leave the "
+            "disk for later.**",
+            "",
+        ]
+    lines += table(
+        ("rival", "version"), ((title, results["versions"][name]) for name, title in results["rivals"].items())
+    )
     if results["left_out"]:
-        lines += ["Left out on this machine:", ""] + [f"- {name}: {reason}" for name, reason in results["left_out"].items()] + [""]
+        lines += (
+            ["Left out on this machine:", ""]
+            + [f"- {name}: {reason}" for name, reason in results["left_out"].items()]
+            + [""]
+        )
     return lines
 
 
@@ -152,11 +189,18 @@ def group_lines(results: dict[str, Any], group: str, rows: list[dict[str, Any]])
     summary, titles = results["summary"], results["rivals"]
     lines = [f"## {GROUPS[group]}", ""]
     if group == "space":
-        lines += ["Bytes stored for each byte of payload, headers and padding included, fixed and reserved files apart; in brackets all "
-                  "files as they are on the disk.", ""]  # fmt: skip
+        lines += [
+            "Bytes stored for each byte of payload, headers and padding included, fixed and reserved files apart; in "
+            "brackets all "
+            "files as they are on the disk.",
+            "",
+        ]
     present = [name for name in titles if any(name in summary.get(row["name"], {}) for row in rows)]
     body = [
-        [titles[name], *(cell(group, summary[row["name"]][name]) if name in summary.get(row["name"], {}) else "–" for row in rows)]
+        [
+            titles[name],
+            *(cell(group, summary[row["name"]][name]) if name in summary.get(row["name"], {}) else "–" for row in rows),
+        ]
         for name in present
     ]
     for at in range(0, len(rows), 6):
@@ -194,13 +238,23 @@ def cost_lines(results: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]
     for row in rows:
         for name, figures in results["summary"].get(row["name"], {}).items():
             if "memory_bytes" in figures and "cpu_us_per_entry" in figures:
-                durable = count_text(figures["durable_rate"]["median"]) + "/s" if row["group"] in ("append", "long") else "–"
-                body.append([
-                    f"{GROUPS[row['group']]}: {row['title']}", results["rivals"][name], f"{figures['cpu_us_per_entry']['median']:.3g} µs",
-                    f"{figures['memory_bytes']['median'] / 2**20:.0f} MiB", durable,
-                ])  # fmt: skip
-    text = ("CPU of all threads for each entry; the most memory resident over what was there before opening (interpreter, payloads; "
-            "shared and file pages count); the rate when the sync that ends the run is counted, where there is one.")  # fmt: skip
+                durable = (
+                    count_text(figures["durable_rate"]["median"]) + "/s" if row["group"] in ("append", "long") else "–"
+                )
+                body.append(
+                    [
+                        f"{GROUPS[row['group']]}: {row['title']}",
+                        results["rivals"][name],
+                        f"{figures['cpu_us_per_entry']['median']:.3g} µs",
+                        f"{figures['memory_bytes']['median'] / 2**20:.0f} MiB",
+                        durable,
+                    ]
+                )
+    text = (
+        "CPU of all threads for each entry; the most memory resident over what was there before opening (interpreter, "
+        "payloads; "
+        "shared and file pages count); the rate when the sync that ends the run is counted, where there is one."
+    )
     return ["## CPU and memory", "", text, "", *table(("", "", "CPU per entry", "memory", "with the last sync"), body)]
 
 
@@ -209,20 +263,32 @@ def ratio_lines(results: dict[str, Any]) -> list[str]:
     body = []
     for row in results["workloads"]:
         found = results["summary"].get(row["name"], {})
-        name, more = metric_of(row["group"])
-        mine = found.get("walrus") or found.get("walrus_native")
-        if mine is None or name not in mine:
-            continue
-        texts = [f"{GROUPS[row['group']]}: {row['title']}", cell(row["group"], mine)]
-        for rival in RATIO_RIVALS:
-            theirs = found.get(rival, {}).get(name)
-            ratio = None if theirs is None else mine[name]["median"] / max(1e-12, theirs["median"])
-            texts.append("–" if ratio is None else f"{ratio if more else 1 / ratio:.2f}x")
-        texts.append(limit_text(row, found, mine))
-        body.append(texts)
+        for who, way in (("walrus", "Python"), ("walrus_native", "native threads")):
+            if who in found:
+                title = f"{GROUPS[row['group']]}: {row['title']}, {way}"
+                body.append([title, cell(row["group"], found[who]), *ratio_texts(row, found, found[who])])
     names = [results["rivals"].get(name, name) for name in RATIO_RIVALS]
-    return ["## In short", "", "How many times better Walrus is (1x: equal), and its share of what fio does in the same run.", "",
-            *table(("", "Walrus", *names, "of fio's rate"), body)]  # fmt: skip
+    return [
+        "## In short",
+        "",
+        "How many times better Walrus is (1x: equal), and its share of what fio does in the same run.",
+        "",
+        *table(("", "Walrus", *names, "of fio's rate"), body),
+    ]
+
+
+def ratio_texts(row: dict[str, Any], found: dict[str, Any], mine: dict[str, Any]) -> list[str]:
+    """Against each of the rivals, then against the limit."""
+    name, more = metric_of(row["group"])
+    texts = []
+    for rival in RATIO_RIVALS:
+        theirs = found.get(rival, {}).get(name)
+        if theirs is None or not theirs["median"] or not mine[name]["median"]:
+            texts.append("–")
+            continue
+        ratio = mine[name]["median"] / theirs["median"]
+        texts.append(f"{ratio if more else 1 / ratio:.2f}x")
+    return [*texts, limit_text(row, found, mine)]
 
 
 def limit_text(row: dict[str, Any], found: dict[str, Any], mine: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ __all__ = ["RunFailed", "expected_seconds", "run_one"]
 GIB: Final = 1 << 30
 DISK_BYTES_MAX: Final = 30 * GIB
 FREE_BYTES_LEAST: Final = 2 * GIB
-GRACE_SECONDS: Final = 300.0  # over what was asked for: filling, flushing, starting
+GRACE_SECONDS: Final = 600.0  # over what was asked for: filling, flushing, starting
 TICK_SECONDS: Final = 0.2
 LOOK_AT_DISK_SECONDS: Final = 2.0
 ERROR_CHARACTERS: Final = 400
@@ -45,9 +45,14 @@ class Driver:
         self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.errors, start_new_session=True,
-            cwd=directory.parent, env={**interpreter_environment(), "WALRUS_DATA_DIR": str(directory)},
-        )  # fmt: skip
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=self.errors,
+            start_new_session=True,
+            cwd=directory.parent,
+            env={**interpreter_environment(), "WALRUS_DATA_DIR": str(directory)},
+        )
 
     def result(self) -> dict[str, Any] | None:
         """The last whole line that is JSON."""
@@ -65,7 +70,8 @@ class Driver:
         self.process.wait()
 
     def wait(self, seconds_max: float, tick: Callable[[], None], until_result: bool = False) -> dict[str, Any]:
-        """Until it ends, or with `until_result` until it has said its result and waits. RunFailed in all other cases."""
+        """Until it ends, or with `until_result` until it has said its result and waits. RunFailed in all other
+        cases."""
         deadline = time.monotonic() + seconds_max
         look = time.monotonic() + LOOK_AT_DISK_SECONDS
         while self.process.poll() is None:

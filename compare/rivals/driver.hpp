@@ -1,6 +1,8 @@
-// The measuring loops for rivals that C++ calls: the same arguments, loops and line of JSON as rivals/job.py and rivals/driver.py.
+// The measuring loops for rivals that C++ calls: the same arguments, loops and line of JSON as rivals/job.py and
+// rivals/driver.py.
 //
-// A rival is a class with a constructor from Job, append(topic, Slice), append_batch(topic, const Slice *, count), sync(), close();
+// A rival is a class with a constructor from Job, append(topic, Slice), append_batch(topic, const Slice *, count),
+// sync(), close();
 // to be read also batches(topic, visit), first(topic). Times are seconds, latencies nanoseconds, sizes bytes.
 #pragma once
 
@@ -48,13 +50,29 @@ struct Job {
     void take(const std::string &word) {
         const size_t equal = word.find('=');
         const std::string key = word.substr(0, equal), text = equal == std::string::npos ? "" : word.substr(equal + 1);
-        for (auto [name, field] : {std::pair{"kind", &kind}, {"dir", &dir}, {"durability", &durability}, {"mode", &mode}, {"end", &end}})
-            if (key == name) { *field = text; return; }
-        for (auto [name, field] : {std::pair{"threads", &threads}, {"topics", &topics}, {"stride", &stride}, {"hot", &hot}})
-            if (key == name) { *field = std::stoi(text); return; }
-        for (auto [name, field] : {std::pair{"min", &min}, {"max", &max}, {"batch", &batch}, {"entries", &entries},
-                                   {"max_bytes", &max_bytes}, {"retention", &retention}, {"call_bytes", &call_bytes}})
-            if (key == name) { *field = std::stoll(text); return; }
+        for (auto [name, field] :
+             {std::pair{"kind", &kind}, {"dir", &dir}, {"durability", &durability}, {"mode", &mode}, {"end", &end}})
+            if (key == name) {
+                *field = text;
+                return;
+            }
+        for (auto [name, field] :
+             {std::pair{"threads", &threads}, {"topics", &topics}, {"stride", &stride}, {"hot", &hot}})
+            if (key == name) {
+                *field = std::stoi(text);
+                return;
+            }
+        for (auto [name, field] : {std::pair{"min", &min},
+                                   {"max", &max},
+                                   {"batch", &batch},
+                                   {"entries", &entries},
+                                   {"max_bytes", &max_bytes},
+                                   {"retention", &retention},
+                                   {"call_bytes", &call_bytes}})
+            if (key == name) {
+                *field = std::stoll(text);
+                return;
+            }
         if (key != "seconds") fail("a driver knows no argument " + key);
         seconds = std::stod(text);
     }
@@ -93,13 +111,16 @@ struct Pool {
 };
 
 inline uint64_t now_ns() {
-    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+    return static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+            .count());
 }
 
 inline double cpu_seconds() {
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
-    return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 // Latencies in buckets of 3 %.
@@ -122,7 +143,8 @@ struct Histogram {
         for (const uint64_t count : counts) total += count;
         if (total == 0) return "{}";
         std::string text = "{\"samples\":" + std::to_string(total);
-        const std::pair<const char *, double> wanted[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1.0}};
+        const std::pair<const char *, double> wanted[] = {
+            {"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1.0}};
         size_t next = 0;
         for (size_t index = 0; index < counts.size(); index++) {
             seen += counts[index];
@@ -165,10 +187,13 @@ struct alignas(128) Counters {
 };
 
 template <class Store>
-void append_work(Store &store, const Job &job, const std::vector<Slice> &pool, int topic, int64_t share, Counters &mine, std::atomic<bool> &stop) {
+void append_work(Store &store, const Job &job, const std::vector<Slice> &pool, int topic, int64_t share, Counters &mine,
+                 std::atomic<bool> &stop) {
     const auto batch = static_cast<size_t>(job.batch);
     std::vector<Slice> ring = pool;
-    while (ring.size() % batch != 0 || ring.size() < batch) ring.insert(ring.end(), pool.begin(), pool.begin() + static_cast<ptrdiff_t>(std::min(pool.size(), batch - ring.size() % batch)));
+    while (ring.size() % batch != 0 || ring.size() < batch)
+        ring.insert(ring.end(), pool.begin(),
+                    pool.begin() + static_cast<ptrdiff_t>(std::min(pool.size(), batch - ring.size() % batch)));
     uint64_t calls = 0;
     for (size_t at = 0; !stop.load(std::memory_order_relaxed);) {
         int64_t payload = 0;
@@ -199,7 +224,8 @@ int drive_append(const Job &job) {
     for (int number = 0; number < job.threads; number++)
         threads.emplace_back([&, number] {
             while (!begin.load(std::memory_order_acquire)) std::this_thread::yield();
-            append_work(store, job, pools[static_cast<size_t>(number)], number % job.topics, share, counters[static_cast<size_t>(number)], stop);
+            append_work(store, job, pools[static_cast<size_t>(number)], number % job.topics, share,
+                        counters[static_cast<size_t>(number)], stop);
             running--;
         });
     const auto total = [&](auto field) {
@@ -216,7 +242,8 @@ int drive_append(const Job &job) {
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
         const double took = elapsed();
         if (took >= (shown + 1) * 0.5) {
-            series += (shown++ ? ",[" : "[") + std::to_string(took) + "," + std::to_string(total(&Counters::entries)) + "]";
+            series +=
+                (shown++ ? ",[" : "[") + std::to_string(took) + "," + std::to_string(total(&Counters::entries)) + "]";
         }
         const bool full = job.max_bytes > 0 && total(&Counters::payload) >= job.max_bytes;
         if (full || (job.entries == 0 && took >= job.seconds)) stop = true;
@@ -227,12 +254,14 @@ int drive_append(const Job &job) {
     Histogram all;
     for (const auto &one : counters)
         for (size_t index = 0; index < all.counts.size(); index++) all.counts[index] += one.histogram.counts[index];
-    printf("{\"entries\":%" PRId64 ",\"bytes\":%" PRId64 ",\"seconds\":%.6f,\"sync_seconds\":%.6f,\"cpu_seconds\":%.4f,"
+    printf("{\"entries\":%" PRId64 ",\"bytes\":%" PRId64
+           ",\"seconds\":%.6f,\"sync_seconds\":%.6f,\"cpu_seconds\":%.4f,"
            "\"cpu_seconds_with_sync\":%.4f,\"latency_ns\":%s,\"series\":[%s],%s}\n",
-           total(&Counters::entries), total(&Counters::payload), took, elapsed() - took, cpu_appending, cpu_seconds() - cpu,
-           all.json().c_str(), series.c_str(), memory.json().c_str());
+           total(&Counters::entries), total(&Counters::payload), took, elapsed() - took, cpu_appending,
+           cpu_seconds() - cpu, all.json().c_str(), series.c_str(), memory.json().c_str());
     fflush(stdout);
-    if (job.end == "wait") for (;;) pause();  // the harness sends SIGKILL
+    if (job.end == "wait")
+        for (;;) pause();  // the harness sends SIGKILL
     store.close();
     return 0;
 }
@@ -246,9 +275,13 @@ int drive_topics(const Job &job) {
     double cpu = 0;
     uint64_t began = 0;
     for (size_t turn = 0; turn < 3 || static_cast<double>(now_ns() - began) < job.seconds * 1e9; turn++) {
-        if (turn == 1) { cpu = cpu_seconds(); began = now_ns(); }  // the first makes the topics
+        if (turn == 1) {
+            cpu = cpu_seconds();
+            began = now_ns();
+        }  // the first makes the topics
         const uint64_t started = now_ns();
-        for (int topic = 0; topic < job.topics; topic++) store.append(topic, pool.entries[(turn + static_cast<size_t>(topic)) % pool.entries.size()]);
+        for (int topic = 0; topic < job.topics; topic++)
+            store.append(topic, pool.entries[(turn + static_cast<size_t>(topic)) % pool.entries.size()]);
         const uint64_t appended = now_ns();
         store.sync();
         const uint64_t ended = now_ns();
@@ -260,9 +293,11 @@ int drive_topics(const Job &job) {
     std::sort(appending.begin(), appending.end());
     std::sort(syncing.begin(), syncing.end());
     const auto entries = static_cast<int64_t>(appending.size()) * job.topics;
-    printf("{\"entries\":%" PRId64 ",\"bytes\":%" PRId64 ",\"seconds\":%.6f,\"cpu_seconds\":%.4f,\"turns\":%zu,\"append_seconds_median\":%.9f,"
-           "\"sync_seconds_median\":%.9f,%s}\n", entries, entries * job.max, took, cpu_seconds() - cpu, appending.size(),
-           appending[appending.size() / 2], syncing[syncing.size() / 2], memory.json().c_str());
+    printf("{\"entries\":%" PRId64 ",\"bytes\":%" PRId64
+           ",\"seconds\":%.6f,\"cpu_seconds\":%.4f,\"turns\":%zu,\"append_seconds_median\":%.9f,"
+           "\"sync_seconds_median\":%.9f,%s}\n",
+           entries, entries * job.max, took, cpu_seconds() - cpu, appending.size(), appending[appending.size() / 2],
+           syncing[syncing.size() / 2], memory.json().c_str());
     store.close();
     return 0;
 }
@@ -274,15 +309,23 @@ int drive_read(const Job &job) {
     Store store(job);
     const double opened = static_cast<double>(now_ns() - began) / 1e9;
     int64_t entries = 0, payload = 0;
-    const auto visit = [&](int64_t count, int64_t size) { entries += count; payload += size; };
-    if (job.hot) { store.batches(0, visit); entries = payload = 0; }
+    const auto visit = [&](int64_t count, int64_t size) {
+        entries += count;
+        payload += size;
+    };
+    if (job.hot) {
+        store.batches(0, visit);
+        entries = payload = 0;
+    }
     const double cpu = cpu_seconds();
     began = now_ns();
     store.batches(0, visit);
     const double took = static_cast<double>(now_ns() - began) / 1e9;
-    if (entries != job.entries) fail(std::to_string(entries) + " entries were read, " + std::to_string(job.entries) + " were appended");
-    printf("{\"entries\":%" PRId64 ",\"bytes\":%" PRId64 ",\"seconds\":%.6f,\"cpu_seconds\":%.4f,\"open_seconds\":%.6f,%s}\n", entries, payload, took,
-           cpu_seconds() - cpu, opened, memory.json().c_str());
+    if (entries != job.entries)
+        fail(std::to_string(entries) + " entries were read, " + std::to_string(job.entries) + " were appended");
+    printf("{\"entries\":%" PRId64 ",\"bytes\":%" PRId64
+           ",\"seconds\":%.6f,\"cpu_seconds\":%.4f,\"open_seconds\":%.6f,%s}\n",
+           entries, payload, took, cpu_seconds() - cpu, opened, memory.json().c_str());
     store.close();
     return 0;
 }
@@ -297,8 +340,8 @@ int drive_reopen(const Job &job) {
     int64_t payload = 0;
     for (int topic = 0; topic < job.topics; topic++) payload += store.first(topic);
     const double usable = static_cast<double>(now_ns() - began) / 1e9;
-    printf("{\"entries\":%d,\"bytes\":%" PRId64 ",\"seconds\":%.6f,\"open_seconds\":%.6f,\"cpu_seconds\":%.4f,%s}\n", job.topics, payload, usable,
-           opened, cpu_seconds() - cpu, memory.json().c_str());
+    printf("{\"entries\":%d,\"bytes\":%" PRId64 ",\"seconds\":%.6f,\"open_seconds\":%.6f,\"cpu_seconds\":%.4f,%s}\n",
+           job.topics, payload, usable, opened, cpu_seconds() - cpu, memory.json().c_str());
     store.close();
     return 0;
 }

@@ -1,4 +1,5 @@
-"""The measuring loops for rivals that Python calls. A rival is a class with the methods of `Store`; the loops are the same for all.
+"""The measuring loops for rivals that Python calls. A rival is a class with the methods of `Store`; the loops are the
+same for all.
 
 Run as ``python -m rivals.NAME.driver key=value ...``; see ``rivals/job.py`` for the arguments.
 """
@@ -23,7 +24,8 @@ TICK_SECONDS: Final = 0.02
 
 
 class Store:
-    """A rival. Opening it is its constructor. What it has no way to do raises NotImplementedError, which the harness never asks for."""
+    """A rival. Opening it is its constructor. What it has no way to do raises NotImplementedError, which the harness
+    never asks for."""
 
     def __init__(self, job: Job) -> None:
         raise NotImplementedError
@@ -45,7 +47,8 @@ class Store:
         raise NotImplementedError
 
     def batches(self, topic: int) -> Iterator[tuple[int, int]]:
-        """Reads a topic from its first entry to its end, ``job.call_bytes`` at a time; gives (entries, payload bytes) of each."""
+        """Reads a topic from its first entry to its end, ``job.call_bytes`` at a time; gives (entries, payload bytes)
+        of each."""
         raise NotImplementedError
 
     def first(self, topic: int) -> int:
@@ -68,7 +71,9 @@ class Turns:
         self.pool = make_pool(job)
         if job.batch > 1:
             long_enough = self.pool * -(-job.batch // len(self.pool))
-            self.groups = [long_enough[at : at + job.batch] for at in range(0, len(long_enough) - job.batch + 1, job.batch)]
+            self.groups = [
+                long_enough[at : at + job.batch] for at in range(0, len(long_enough) - job.batch + 1, job.batch)
+            ]
         else:
             self.groups = [self.pool[at : at + job.stride] for at in range(0, len(self.pool), job.stride)]
         self.sizes = [sum(map(len, group)) for group in self.groups]
@@ -186,10 +191,16 @@ def run_append(make: type[Store], job: Job) -> dict[str, Any]:
     store.sync()
     synced = time.perf_counter() - began
     result = {
-        "entries": sum(worker.entries for worker in workers), "bytes": sum(worker.payload for worker in workers),
-        "seconds": took, "sync_seconds": synced, "cpu_seconds": cpu_appending, "cpu_seconds_with_sync": cpu_seconds() - cpu,
-        "latency_ns": percentiles([worker.histogram for worker in workers]), "series": series, **memory.report(),
-    }  # fmt: skip
+        "entries": sum(worker.entries for worker in workers),
+        "bytes": sum(worker.payload for worker in workers),
+        "seconds": took,
+        "sync_seconds": synced,
+        "cpu_seconds": cpu_appending,
+        "cpu_seconds_with_sync": cpu_seconds() - cpu,
+        "latency_ns": percentiles([worker.histogram for worker in workers]),
+        "series": series,
+        **memory.report(),
+    }
     if job.end == "wait":
         wait_to_be_killed(result)
     store.close()
@@ -230,10 +241,15 @@ def run_topics(make: type[Store], job: Job) -> dict[str, Any]:
         turn += 1
     took = time.perf_counter() - began
     result = {
-        "entries": entries, "bytes": entries * job.max, "seconds": took, "cpu_seconds": cpu_seconds() - cpu, "turns": turn - 1,
+        "entries": entries,
+        "bytes": entries * job.max,
+        "seconds": took,
+        "cpu_seconds": cpu_seconds() - cpu,
+        "turns": turn - 1,
         "append_seconds_median": sorted(appending)[len(appending) // 2],
-        "sync_seconds_median": sorted(syncing)[len(syncing) // 2], **memory.report(),
-    }  # fmt: skip
+        "sync_seconds_median": sorted(syncing)[len(syncing) // 2],
+        **memory.report(),
+    }
     store.close()
     return result
 
@@ -262,9 +278,13 @@ def run_next(make: type[Store], job: Job) -> dict[str, Any]:
         taken += 1
         payload += len(data)
     result = {
-        "entries": taken, "bytes": payload, "seconds": (now - began) / 1e9, "cpu_seconds": cpu_seconds() - cpu,
-        "latency_ns": percentiles([histogram]), **memory.report(),
-    }  # fmt: skip
+        "entries": taken,
+        "bytes": payload,
+        "seconds": (now - began) / 1e9,
+        "cpu_seconds": cpu_seconds() - cpu,
+        "latency_ns": percentiles([histogram]),
+        **memory.report(),
+    }
     store.close()
     return result
 
@@ -287,9 +307,13 @@ def run_read(make: type[Store], job: Job) -> dict[str, Any]:
     if entries != job.entries:
         raise SystemExit(f"{entries} entries were read, {job.entries} were appended")
     result = {
-        "entries": entries, "bytes": payload, "seconds": took, "cpu_seconds": cpu_seconds() - cpu, "open_seconds": opened,
+        "entries": entries,
+        "bytes": payload,
+        "seconds": took,
+        "cpu_seconds": cpu_seconds() - cpu,
+        "open_seconds": opened,
         **memory.report(),
-    }  # fmt: skip
+    }
     store.close()
     return result
 
@@ -303,9 +327,13 @@ def run_reopen(make: type[Store], job: Job) -> dict[str, Any]:
     payload = sum(store.first(topic) for topic in range(job.topics))
     usable = time.perf_counter() - began
     result = {
-        "entries": job.topics, "bytes": payload, "seconds": usable, "open_seconds": opened, "cpu_seconds": cpu_seconds() - cpu,
+        "entries": job.topics,
+        "bytes": payload,
+        "seconds": usable,
+        "open_seconds": opened,
+        "cpu_seconds": cpu_seconds() - cpu,
         **memory.report(),
-    }  # fmt: skip
+    }
     store.close()
     return result
 

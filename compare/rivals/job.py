@@ -1,6 +1,8 @@
-"""What a driver is asked to do, and what it measures while it does it; shared by the drivers that are written in Python.
+"""What a driver is asked to do, and what it measures while it does it; shared by the drivers that are written in
+Python.
 
-A driver is called with ``key=value`` arguments and prints one line of JSON when it is done. Drivers in other languages take the
+A driver is called with ``key=value`` arguments and prints one line of JSON when it is done. Drivers in other languages
+take the
 same arguments and print the same line: ``driver.hpp``, ``walrus_rust/src/main.rs`` and ``kafka/src/Driver.java``.
 
 Times are seconds, latencies nanoseconds, sizes bytes.

@@ -42,10 +42,13 @@ def result_of(job: Job, figures: dict[str, Any], way: str, size: int) -> dict[st
     shares = latencies.get("percentile", {})
     named = {"p50": "50.000000", "p99": "99.000000", "p99.9": "99.900000", "p99.99": "99.990000"}
     return {
-        "entries": one["total_ios"] if size == 4096 else None, "bytes": one["io_bytes"], "seconds": seconds,
-        "cpu_seconds": (figures["usr_cpu"] + figures["sys_cpu"]) / 100 * seconds, "mode": job.mode,
+        "entries": one["total_ios"] if size == 4096 else None,
+        "bytes": one["io_bytes"],
+        "seconds": seconds,
+        "cpu_seconds": (figures["usr_cpu"] + figures["sys_cpu"]) / 100 * seconds,
+        "mode": job.mode,
         "latency_ns": {name: shares[key] for name, key in named.items() if key in shares},
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

@@ -1,6 +1,8 @@
-"""Kafka: formats its storage, starts a broker, runs the Java client, adds the broker's CPU and memory, stops the broker.
+"""Kafka: formats its storage, starts a broker, runs the Java client, adds the broker's CPU and memory, stops the
+broker.
 
-A directory that has been formatted is started again as it is. Broker and client are in this process's group, so that the harness
+A directory that has been formatted is started again as it is. Broker and client are in this process's group, so that
+the harness
 can kill all of them.
 """
 
@@ -55,8 +57,10 @@ class Broker:
         self.said = (self.directory / "broker.out").open("ab")
         self.process = subprocess.Popen(
             ["java", *settings.BROKER_JVM, *settings.QUIET, "-cp", CLASSES, "kafka.Kafka", str(properties)],
-            stdin=subprocess.DEVNULL, stdout=self.said, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=self.said,
+            stderr=subprocess.STDOUT,
+        )
 
     def cpu_seconds(self) -> float:
         """User and system."""
@@ -86,7 +90,9 @@ def client(broker: Broker, arguments: list[str], job: Job) -> dict[str, Any]:
     more = [f"warm={settings.WARM_SECONDS}", *(f"flush={key}={value}" for key, value in flush.items())]
     java = ["java", *settings.CLIENT_JVM, *settings.QUIET, "-cp", CLASSES, "Driver"]
     command = [*java, f"port={broker.port}", f"settings={HERE}", *arguments, *more]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None and process.stderr is not None
     cpu: list[float] = []
     result: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""LMDB as a log: topic and number as the key, put in order with APPEND where there is one topic; a transaction for each append."""
+"""LMDB as a log: topic and number as the key, put in order with APPEND where there is one topic; a transaction for each
+append."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-// The limit of the memory: memcpy and CRC32C of each entry into a resident ring. No thread but the appending ones, no disk.
+// The limit of the memory: memcpy and CRC32C of each entry into a resident ring. No thread but the appending ones, no
+// disk.
 #include "settings.h"
 
 #include "../driver.hpp"
@@ -11,7 +12,8 @@ struct Ring {
     uint64_t position = 0;
 
     Ring() {
-        memory = static_cast<char *>(mmap(nullptr, RING_BYTES, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, -1, 0));
+        memory = static_cast<char *>(
+            mmap(nullptr, RING_BYTES, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE | MAP_POPULATE, -1, 0));
         if (memory == MAP_FAILED) fail("mmap of the ring");
     }
 
@@ -26,7 +28,8 @@ struct Ring {
             memcpy(&word, data.data + done, 8);
             crc = _mm_crc32_u64(crc, word);
         }
-        for (; done < data.size; done++) crc = _mm_crc32_u8(static_cast<uint32_t>(crc), static_cast<uint8_t>(data.data[done]));
+        for (; done < data.size; done++)
+            crc = _mm_crc32_u8(static_cast<uint32_t>(crc), static_cast<uint8_t>(data.data[done]));
         const uint32_t header[2] = {static_cast<uint32_t>(data.size), static_cast<uint32_t>(crc)};
         memcpy(at, header, HEADER_BYTES);
         position += (data.size + HEADER_BYTES + 7) & ~uint64_t{7};

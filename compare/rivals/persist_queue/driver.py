@@ -22,7 +22,9 @@ class PersistQueueStore(Store):
         self.auto_commit = settings.AUTO_COMMIT and one_by_one
         os.makedirs(job.dir, exist_ok=True)
         self.queues: list[Any] = [
-            persistqueue.FIFOSQLiteQueue(os.path.join(job.dir, str(topic)), multithreading=True, auto_commit=self.auto_commit)
+            persistqueue.FIFOSQLiteQueue(
+                os.path.join(job.dir, str(topic)), multithreading=True, auto_commit=self.auto_commit
+            )
             for topic in range(job.topics)
         ]
 

@@ -1,4 +1,5 @@
-"""A plain file per topic: what one gets without any library. No recovery, no retention, no index, no protection from torn writes."""
+"""A plain file per topic: what one gets without any library. No recovery, no retention, no index, no protection from
+torn writes."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ class PlainFiles(Store):
         self.job = job
         os.makedirs(job.dir, exist_ok=True)
         step = max(settings.PREALLOCATE_BYTES_LEAST, settings.PREALLOCATE_BYTES // job.topics)
-        self.files = [PlainFile(os.path.join(job.dir, str(topic)), job.durability == "each", step) for topic in range(job.topics)]
+        self.files = [
+            PlainFile(os.path.join(job.dir, str(topic)), job.durability == "each", step) for topic in range(job.topics)
+        ]
         self.ending = threading.Event()
         self.syncer: threading.Thread | None = None
         if job.durability == "interval":

@@ -1,4 +1,5 @@
-"""A plain file for each topic, as one would write it by hand: a length and a CRC before each entry, O_APPEND, no buffer in the
+"""A plain file for each topic, as one would write it by hand: a length and a CRC before each entry, O_APPEND, no buffer
+in the
 process, so that what was appended outlives a killed process as it does in a log."""
 
 INTERVAL_MS = 200

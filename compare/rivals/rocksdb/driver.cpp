@@ -31,7 +31,8 @@ struct RocksStore {
 
     void sync_now_and_then() {
         std::unique_lock<std::mutex> held(lock);
-        while (!ended.wait_for(held, std::chrono::milliseconds(INTERVAL_MS), [this] { return ending; })) check(db->SyncWAL());
+        while (!ended.wait_for(held, std::chrono::milliseconds(INTERVAL_MS), [this] { return ending; }))
+            check(db->SyncWAL());
     }
 
     static void key_of(int topic, uint64_t number, char *key) {
@@ -68,7 +69,8 @@ struct RocksStore {
         auto options = read_settings();
         options.iterate_upper_bound = &upper;
         const std::unique_ptr<rocksdb::Iterator> iterator(db->NewIterator(options));
-        for (iterator->Seek(rocksdb::Slice(from, sizeof from)); iterator->Valid(); iterator->Next()) visit(1, static_cast<int64_t>(iterator->value().size()));
+        for (iterator->Seek(rocksdb::Slice(from, sizeof from)); iterator->Valid(); iterator->Next())
+            visit(1, static_cast<int64_t>(iterator->value().size()));
         check(iterator->status());
     }
 
@@ -81,11 +83,15 @@ struct RocksStore {
         return static_cast<int64_t>(iterator->value().size());
     }
 
-    // A clean end leaves no memtable to be replayed out of the WAL: the next opening is faster, and cold reading is of files.
+    // A clean end leaves no memtable to be replayed out of the WAL: the next opening is faster, and cold reading is of
+    // files.
     void close() {
         check(db->Flush(rocksdb::FlushOptions()));
         if (syncer.joinable()) {
-            { const std::lock_guard<std::mutex> held(lock); ending = true; }
+            {
+                const std::lock_guard<std::mutex> held(lock);
+                ending = true;
+            }
             ended.notify_all();
             syncer.join();
         }
@@ -95,7 +101,8 @@ struct RocksStore {
 };
 
 int main(int count, char **words) {
-    if (count == 2 && std::string(words[1]) == "--version") return printf("%s\n", rocksdb::GetRocksVersionAsString().c_str()), 0;
+    if (count == 2 && std::string(words[1]) == "--version")
+        return printf("%s\n", rocksdb::GetRocksVersionAsString().c_str()), 0;
     const Job job = Job::parse(count, words);
     if (job.kind == "topics") return drive_topics<RocksStore>(job);
     if (job.kind == "read") return drive_read<RocksStore>(job);

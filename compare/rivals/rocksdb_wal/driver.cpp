@@ -31,7 +31,8 @@ struct RocksWal {
 
     void sync_now_and_then() {
         std::unique_lock<std::mutex> held(lock);
-        while (!ended.wait_for(held, std::chrono::milliseconds(INTERVAL_MS), [this] { return ending; })) check(db->SyncWAL());
+        while (!ended.wait_for(held, std::chrono::milliseconds(INTERVAL_MS), [this] { return ending; }))
+            check(db->SyncWAL());
     }
 
     void end_of_file(int64_t more) {
@@ -67,7 +68,10 @@ struct RocksWal {
 
     void close() {
         if (syncer.joinable()) {
-            { const std::lock_guard<std::mutex> held(lock); ending = true; }
+            {
+                const std::lock_guard<std::mutex> held(lock);
+                ending = true;
+            }
             ended.notify_all();
             syncer.join();
         }
@@ -77,7 +81,8 @@ struct RocksWal {
 };
 
 int main(int count, char **words) {
-    if (count == 2 && std::string(words[1]) == "--version") return printf("%s\n", rocksdb::GetRocksVersionAsString().c_str()), 0;
+    if (count == 2 && std::string(words[1]) == "--version")
+        return printf("%s\n", rocksdb::GetRocksVersionAsString().c_str()), 0;
     const Job job = Job::parse(count, words);
     if (job.kind == "topics") return drive_topics<RocksWal>(job);
     return drive_append<RocksWal>(job);

@@ -15,7 +15,8 @@ INSERT = "INSERT INTO entry VALUES (?, ?, ?)"
 
 
 class SqliteStore(Store):
-    """One connection under a lock: SQLite has one writer at a time, and connections that wait for each other are slower."""
+    """One connection under a lock: SQLite has one writer at a time, and connections that wait for each other are
+    slower."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -28,7 +29,9 @@ class SqliteStore(Store):
         self.connection.execute(settings.SCHEMA)
         self.connection.execute(settings.SCHEMA_CURSOR)
         self.ends = [
-            self.connection.execute("SELECT coalesce(max(number) + 1, 0) FROM entry WHERE topic = ?", (topic,)).fetchone()[0]
+            self.connection.execute(
+                "SELECT coalesce(max(number) + 1, 0) FROM entry WHERE topic = ?", (topic,)
+            ).fetchone()[0]
             for topic in range(job.topics)
         ]
         self.lock = threading.Lock()
@@ -50,7 +53,9 @@ class SqliteStore(Store):
             with self.lock:
                 self.connection.execute("BEGIN IMMEDIATE")
                 first = self.ends[topic]
-                self.connection.executemany(INSERT, ((topic, first + number, data) for number, data in enumerate(entries)))
+                self.connection.executemany(
+                    INSERT, ((topic, first + number, data) for number, data in enumerate(entries))
+                )
                 self.connection.execute("COMMIT")
                 self.ends[topic] += len(entries)
 
@@ -88,7 +93,9 @@ class SqliteStore(Store):
             position += len(rows)
 
     def first(self, topic: int) -> int:
-        row = self.connection.execute("SELECT data FROM entry WHERE topic = ? ORDER BY number LIMIT 1", (topic,)).fetchone()
+        row = self.connection.execute(
+            "SELECT data FROM entry WHERE topic = ? ORDER BY number LIMIT 1", (topic,)
+        ).fetchone()
         return len(row[0])
 
     def close(self) -> None:

@@ -18,17 +18,23 @@ class WalrusStore(Store):
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        if job.mode == "numpy":
+            import numpy  # noqa: F401 - loaded before the clock runs
         schedule = {
-            "none": FsyncSchedule.NoFsync, "interval": FsyncSchedule.Milliseconds(settings.INTERVAL_MS),
+            "none": FsyncSchedule.NoFsync,
+            "interval": FsyncSchedule.Milliseconds(settings.INTERVAL_MS),
             "each": FsyncSchedule.SyncEach,
-        }[job.durability]  # fmt: skip
+        }[job.durability]
         consistency = ReadConsistency.StrictlyAtOnce
         if job.mode == "at_least_once":
             consistency = ReadConsistency.AtLeastOnce(settings.PERSIST_EVERY)
         self.log = walrus.open(
-            job.dir, fsync_schedule=schedule, consistency=consistency,
-            retention=max(1, job.retention // job.topics) if job.retention else None, **settings.OPTIONS,
-        )  # fmt: skip
+            job.dir,
+            fsync_schedule=schedule,
+            consistency=consistency,
+            retention=max(1, job.retention // job.topics) if job.retention else None,
+            **settings.OPTIONS,
+        )
 
     def appender(self, topic: int) -> Callable[[bytes], Any]:
         return self.log.topic(str(topic)).append
@@ -62,7 +68,12 @@ class WalrusStore(Store):
 
     def own_figures(self) -> dict[str, Any]:
         stats = self.log.stats()
-        return {"io": stats.io, "direct_io": stats.direct_io, "extent_bytes": stats.extent_bytes, "staging_bytes": stats.staging_bytes}
+        return {
+            "io": stats.io,
+            "direct_io": stats.direct_io,
+            "extent_bytes": stats.extent_bytes,
+            "staging_bytes": stats.staging_bytes,
+        }
 
     def close(self) -> None:
         self.log.close()

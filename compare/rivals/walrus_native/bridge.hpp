@@ -7,7 +7,8 @@ struct Engine {
     void *(*open)(const char *directory, const char *durability, long long retention, int topics);
     void *(*topic)(void *log, int number);
     int (*append)(void *log, void *topic, const unsigned char *data, unsigned long long length);
-    int (*append_batch)(void *log, void *topic, const unsigned char **data, const unsigned long long *lengths, unsigned count);
+    int (*append_batch)(void *log, void *topic, const unsigned char **data, const unsigned long long *lengths,
+                        unsigned count);
     int (*sync)(void *log);
     void (*close)();
 };
@@ -39,7 +40,8 @@ struct NativeStore {
     void append_batch(int topic, const Slice *entries, size_t count) {
         void *const target = topics[static_cast<size_t>(topic)];
         if (flight) {
-            for (size_t at = 0; at < count; at++) check(engine.append(log, target, bytes(entries[at]), entries[at].size));
+            for (size_t at = 0; at < count; at++)
+                check(engine.append(log, target, bytes(entries[at]), entries[at].size));
             return sync();
         }
         thread_local std::vector<const unsigned char *> data;

@@ -1,5 +1,6 @@
 # distutils: language = c++
-"""The engine's functions for native threads, in the shape that bridge.hpp calls them; opening and closing go through walrus.open()."""
+"""The engine's functions for native threads, in the shape that bridge.hpp calls them; opening and closing go through
+walrus.open()."""
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -20,7 +21,8 @@ cdef extern from "bridge.hpp" nogil:
         void *(*open)(const char *, const char *, long long, int) noexcept nogil
         void *(*topic)(void *, int) noexcept nogil
         int (*append)(void *, void *, const unsigned char *, unsigned long long) noexcept nogil
-        int (*append_batch)(void *, void *, const unsigned char **, const unsigned long long *, unsigned int) noexcept nogil
+        int (*append_batch)(void *, void *, const unsigned char **, const unsigned long long *,
+                            unsigned int) noexcept nogil
         int (*sync)(void *) noexcept nogil
         void (*close)() noexcept nogil
     Engine engine
@@ -30,7 +32,8 @@ cdef LogHandle opened = None
 options = {}
 
 
-cdef void *bridge_open(const char *directory, const char *durability, long long retention, int topics) noexcept with gil:
+cdef void *bridge_open(const char *directory, const char *durability, long long retention,
+                       int topics) noexcept with gil:
     global opened
     schedule = {
         b"none": walrus.FsyncSchedule.NoFsync, b"interval": walrus.FsyncSchedule.Milliseconds(options["interval_ms"]),

@@ -23,7 +23,10 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
 
-/** Kafka's Java client. Topics of the workload are topics of one partition. Only what the broker acknowledged is counted. */
+/**
+ * Kafka's Java client. Topics of the workload are topics of one partition. Only what the broker acknowledged is
+ * counted.
+ */
 public final class Driver {
     private final Job job;
     private final byte[][] pool;
@@ -61,13 +64,15 @@ public final class Driver {
         long retention = job.number("retention", 0);
         if (retention > 0) {
             settings.put("retention.bytes", Long.toString(retention / topics));
-            settings.put("segment.bytes", Long.toString(Math.max(16 << 20, Math.min(128 << 20, retention / topics / 2))));
+            settings.put(
+                "segment.bytes", Long.toString(Math.max(16 << 20, Math.min(128 << 20, retention / topics / 2))));
         }
         try (Admin admin = Admin.create(properties("producer.properties"))) {
             var present = admin.listTopics().names().get();
             List<NewTopic> missing = new ArrayList<>();
             for (int topic = 0; topic < topics; topic++)
-                if (!present.contains("t" + topic)) missing.add(new NewTopic("t" + topic, 1, (short) 1).configs(settings));
+                if (!present.contains("t" + topic))
+                    missing.add(new NewTopic("t" + topic, 1, (short) 1).configs(settings));
             admin.createTopics(missing).all().get();
         }
     }
@@ -84,8 +89,12 @@ public final class Driver {
         });
     }
 
-    /** One thread of the producer. `batch` > 1: so many sends, then the last is awaited; durability "each": each is awaited. */
-    private void work(KafkaProducer<byte[], byte[]> producer, int topic, long share, AtomicBoolean stop) throws Exception {
+    /**
+     * One thread of the producer. `batch` > 1: so many sends, then the last is awaited; durability "each": each is
+     * awaited.
+     */
+    private void work(KafkaProducer<byte[], byte[]> producer, int topic, long share, AtomicBoolean stop)
+        throws Exception {
         boolean each = job.text("durability", "none").equals("each");
         int batch = (int) job.number("batch", 1), stride = (int) job.number("stride", 1);
         int at = (int) ((long) topic * 1009 % pool.length);
@@ -102,10 +111,12 @@ public final class Driver {
 
     /** Before anything is timed: a JVM compiles what it runs often, in client and broker. */
     private void warmUp(KafkaProducer<byte[], byte[]> producer) throws Exception {
-        long until = System.nanoTime() + (long) (Math.min(job.seconds(), Double.parseDouble(job.text("warm", "0"))) * 1e9);
+        long until =
+            System.nanoTime() + (long) (Math.min(job.seconds(), Double.parseDouble(job.text("warm", "0"))) * 1e9);
         try (Admin admin = Admin.create(properties("producer.properties"))) {
             admin.createTopics(List.of(new NewTopic("warm", 1, (short) 1))).all().get();
-            for (int at = 0; System.nanoTime() < until; at = (at + 1) % pool.length) producer.send(new ProducerRecord<>("warm", pool[at]));
+            for (int at = 0; System.nanoTime() < until; at = (at + 1) % pool.length)
+                producer.send(new ProducerRecord<>("warm", pool[at]));
             producer.flush();
             admin.deleteTopics(List.of("warm")).all().get();
         }
@@ -137,14 +148,16 @@ public final class Driver {
             while (running.getCount() > 0) {
                 Thread.sleep(10);
                 double took = (System.nanoTime() - began) / 1e9;
-                if (took >= (series.size() + 1) * 0.5) series.add(String.format(Locale.ROOT, "[%.3f,%d]", took, entries.sum()));
+                if (took >= (series.size() + 1) * 0.5)
+                    series.add(String.format(Locale.ROOT, "[%.3f,%d]", took, entries.sum()));
                 boolean full = bytesMax > 0 && payload.sum() >= bytesMax;
                 if (full || (share == 0 && took >= job.seconds())) stop.set(true);
             }
             producer.flush();  // what is on its way counts, and so does its time
             double took = (System.nanoTime() - began) / 1e9;
             if (failure.get() != null) throw new IllegalStateException(failure.get());
-            report(entries.sum(), payload.sum(), took, Usage.mark() - cpu, ",\"series\":[" + String.join(",", series) + "]");
+            report(entries.sum(), payload.sum(), took, Usage.mark() - cpu,
+                ",\"series\":[" + String.join(",", series) + "]");
         }
     }
 
@@ -161,7 +174,8 @@ public final class Driver {
                 }
                 long started = System.nanoTime();
                 List<Future<RecordMetadata>> sent = new ArrayList<>();
-                for (int topic = 0; topic < topics; topic++) sent.add(send(producer, topic, pool[(turn + topic) % pool.length], 0));
+                for (int topic = 0; topic < topics; topic++)
+                    sent.add(send(producer, topic, pool[(turn + topic) % pool.length], 0));
                 producer.flush();
                 for (Future<RecordMetadata> one : sent) one.get();
                 if (turn > 0) turns.add((System.nanoTime() - started) / 1e9);
@@ -169,8 +183,9 @@ public final class Driver {
             double took = (System.nanoTime() - began) / 1e9;
             turns.sort(null);
             long count = (long) turns.size() * topics;
-            report(count, count * job.number("max", 100), took, Usage.mark() - cpu, String.format(Locale.ROOT,
-                ",\"turns\":%d,\"append_seconds_median\":0,\"sync_seconds_median\":%.9f", turns.size(), turns.get(turns.size() / 2)));
+            report(count, count * job.number("max", 100), took, Usage.mark() - cpu,
+                String.format(Locale.ROOT, ",\"turns\":%d,\"append_seconds_median\":0,\"sync_seconds_median\":%.9f",
+                    turns.size(), turns.get(turns.size() / 2)));
         }
     }
 
@@ -183,17 +198,19 @@ public final class Driver {
         if (failure.get() != null) throw new IllegalStateException(failure.get());
     }
 
-    private KafkaConsumer<byte[], byte[]> consumer(int recordsMax) throws IOException {
+    /** With a group only where positions are kept: its coordinator takes seconds to start. */
+    private KafkaConsumer<byte[], byte[]> consumer(int recordsMax, boolean group) throws IOException {
         Properties found = properties("consumer.properties");
-        found.put("group.id", "compare");
+        if (group) found.put("group.id", "compare");
         if (recordsMax > 0) found.put("max.poll.records", Integer.toString(recordsMax));
         return new KafkaConsumer<>(found);
     }
 
     private void next() throws Exception {
-        long count = job.number("entries", 1), every = job.text("mode", "strict").equals("strict") ? 1 : 1000, taken = 0, size = 0;
+        long count = job.number("entries", 1), every = job.text("mode", "strict").equals("strict") ? 1 : 1000,
+             taken = 0, size = 0;
         fill(count);
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(1)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(1, true)) {
             consumer.assign(List.of(new TopicPartition("t0", 0)));
             consumer.seekToBeginning(consumer.assignment());
             double cpu = Usage.mark();
@@ -225,8 +242,9 @@ public final class Driver {
 
     private void read() throws Exception {
         long count = job.number("entries", 1);
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(0)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(0, false)) {
             consumer.assign(List.of(new TopicPartition("t0", 0)));
+            consumer.beginningOffsets(consumer.assignment());  // connected before the clock runs
             if (job.number("hot", 0) > 0) readThrough(consumer, count);
             double cpu = Usage.mark();
             long began = System.nanoTime();
@@ -238,7 +256,7 @@ public final class Driver {
     private void reopen() throws Exception {
         double cpu = Usage.mark();
         long size = 0;
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer(1)) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(1, false)) {
             for (int topic = 0; topic < topics; topic++) {
                 consumer.assign(List.of(new TopicPartition("t" + topic, 0)));
                 consumer.seekToBeginning(consumer.assignment());
@@ -251,8 +269,10 @@ public final class Driver {
     }
 
     private void report(long count, long size, double took, double cpu, String more) throws IOException {
-        System.out.printf(Locale.ROOT, "{\"entries\":%d,\"bytes\":%d,\"seconds\":%.6f,\"cpu_seconds\":%.4f,\"latency_ns\":%s,\"peak_rss\":%d,"
-            + "\"baseline_rss\":0%s}%n", count, size, took, cpu, histogram.json(), Usage.peakRss(), more);
+        System.out.printf(Locale.ROOT,
+            "{\"entries\":%d,\"bytes\":%d,\"seconds\":%.6f,\"cpu_seconds\":%.4f,\"latency_ns\":%s,\"peak_rss\":%d,"
+                + "\"baseline_rss\":0%s}%n",
+            count, size, took, cpu, histogram.json(), Usage.peakRss(), more);
         System.out.flush();
     }
 

@@ -18,17 +18,13 @@ final class Job {
         }
     }
 
-    String text(String key, String otherwise) {
-        return words.getOrDefault(key, otherwise);
-    }
+    String text(String key, String otherwise) { return words.getOrDefault(key, otherwise); }
 
     long number(String key, long otherwise) {
         return Long.parseLong(words.getOrDefault(key, Long.toString(otherwise)));
     }
 
-    double seconds() {
-        return Double.parseDouble(words.getOrDefault("seconds", "1"));
-    }
+    double seconds() { return Double.parseDouble(words.getOrDefault("seconds", "1")); }
 
     /** The payloads, made beforehand: taken in turn. */
     byte[][] pool() {
@@ -78,7 +74,9 @@ final class Histogram {
 /** Memory and CPU of this process. */
 final class Usage {
     static double cpuSeconds() {
-        return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getProcessCpuTime() / 1e9;
+        return ((com.sun.management.OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean())
+                   .getProcessCpuTime()
+            / 1e9;
     }
 
     static long peakRss() throws IOException {

@@ -24,8 +24,20 @@ pub struct Job {
 impl Job {
     pub fn parse() -> Job {
         let mut job = Job {
-            kind: String::new(), dir: String::new(), durability: "none".into(), mode: String::new(), end: "close".into(),
-            threads: 1, topics: 1, min: 100, max: 100, batch: 1, stride: 1, entries: 0, max_bytes: 0, call_bytes: 1 << 20,
+            kind: String::new(),
+            dir: String::new(),
+            durability: "none".into(),
+            mode: String::new(),
+            end: "close".into(),
+            threads: 1,
+            topics: 1,
+            min: 100,
+            max: 100,
+            batch: 1,
+            stride: 1,
+            entries: 0,
+            max_bytes: 0,
+            call_bytes: 1 << 20,
             seconds: 1.0,
         };
         for word in std::env::args().skip(1) {
@@ -105,7 +117,8 @@ impl Histogram {
         if total == 0 {
             return "{}".into();
         }
-        let mut wanted = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)].iter().peekable();
+        let mut wanted =
+            [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)].iter().peekable();
         let (mut seen, mut text) = (0, format!("{{\"samples\":{total}"));
         for (index, count) in self.0.iter().enumerate() {
             seen += count;
@@ -119,7 +132,11 @@ impl Histogram {
 
 fn upper_end(index: usize) -> u64 {
     let shift = (index >> SUB_BITS).saturating_sub(1);
-    if shift == 0 { index as u64 } else { ((index - (shift << SUB_BITS) + 1) as u64) << shift }
+    if shift == 0 {
+        index as u64
+    } else {
+        ((index - (shift << SUB_BITS) + 1) as u64) << shift
+    }
 }
 
 /// The most memory that was resident since this was made, and what was before.

@@ -35,7 +35,15 @@ struct Counters {
     payload: AtomicU64,
 }
 
-fn append_work(log: &Walrus, job: &Job, topic: usize, share: u64, counters: &Counters, stop: &AtomicBool, pool: &[Vec<u8>]) -> Histogram {
+fn append_work(
+    log: &Walrus,
+    job: &Job,
+    topic: usize,
+    share: u64,
+    counters: &Counters,
+    stop: &AtomicBool,
+    pool: &[Vec<u8>],
+) -> Histogram {
     let name = topic.to_string();
     let mut histogram = Histogram::new();
     let mut at = topic * 1009 % pool.len();
@@ -76,7 +84,8 @@ fn run_append(job: &Job) {
     let counters: Vec<Counters> = (0..job.threads).map(|_| Counters::default()).collect();
     let (begin, stop) = (Barrier::new(job.threads + 1), AtomicBool::new(false));
     let share = job.entries.div_ceil(job.threads as u64);
-    let total = |field: fn(&Counters) -> &AtomicU64| counters.iter().map(|one| field(one).load(Ordering::Relaxed)).sum::<u64>();
+    let total =
+        |field: fn(&Counters) -> &AtomicU64| counters.iter().map(|one| field(one).load(Ordering::Relaxed)).sum::<u64>();
     let mut all = Histogram::new();
     let mut series = Vec::new();
     let (mut took, mut cpu) = (0.0, 0.0);
@@ -110,7 +119,8 @@ fn run_append(job: &Job) {
         cpu = cpu_seconds() - cpu_before;
     });
     println!(
-        "{{\"entries\":{},\"bytes\":{},\"seconds\":{took:.6},\"cpu_seconds\":{cpu:.3},\"latency_ns\":{},\"series\":[{}],{}}}",
+        "{{\"entries\":{},\"bytes\":{},\"seconds\":{took:.6},\"cpu_seconds\":{cpu:.3},\
+         \"latency_ns\":{},\"series\":[{}],{}}}",
         total(|one| &one.entries), total(|one| &one.payload), all.json(), series.join(","), memory.json()
     );
     wait_if_asked(job);
@@ -142,7 +152,8 @@ fn run_topics(job: &Job) {
     turns.sort_by(f64::total_cmp);
     let entries = turns.len() * job.topics;
     println!(
-        "{{\"entries\":{entries},\"bytes\":{},\"seconds\":{took:.6},\"cpu_seconds\":{:.3},\"turns\":{},\"append_seconds_median\":0,\
+        "{{\"entries\":{entries},\"bytes\":{},\"seconds\":{took:.6},\"cpu_seconds\":{:.3},\"turns\":{},\
+         \"append_seconds_median\":0,\
          \"sync_seconds_median\":{:.9},{}}}",
         entries * job.max, cpu_seconds() - cpu, turns.len(), turns[turns.len() / 2], memory.json()
     );
@@ -168,7 +179,10 @@ fn run_next(job: &Job) {
     }
     println!(
         "{{\"entries\":{taken},\"bytes\":{payload},\"seconds\":{:.6},\"cpu_seconds\":{:.3},\"latency_ns\":{},{}}}",
-        (now - began).as_secs_f64(), cpu_seconds() - cpu, histogram.json(), memory.json()
+        (now - began).as_secs_f64(),
+        cpu_seconds() - cpu,
+        histogram.json(),
+        memory.json()
     );
 }
 
@@ -193,7 +207,8 @@ fn run_read(job: &Job) {
         std::process::exit(1);
     }
     println!(
-        "{{\"entries\":{entries},\"bytes\":{payload},\"seconds\":{took:.6},\"cpu_seconds\":{:.3},\"open_seconds\":{opened:.6},{}}}",
+        "{{\"entries\":{entries},\"bytes\":{payload},\"seconds\":{took:.6},\"cpu_seconds\":{:.3},\
+         \"open_seconds\":{opened:.6},{}}}",
         cpu_seconds() - cpu, memory.json()
     );
 }
@@ -215,7 +230,8 @@ fn run_reopen(job: &Job) {
         };
     }
     println!(
-        "{{\"entries\":{},\"bytes\":{payload},\"seconds\":{:.6},\"open_seconds\":{opened:.6},\"cpu_seconds\":{:.3},{}}}",
+        "{{\"entries\":{},\"bytes\":{payload},\"seconds\":{:.6},\"open_seconds\":{opened:.6},\
+         \"cpu_seconds\":{:.3},{}}}",
         job.topics, began.elapsed().as_secs_f64(), cpu_seconds() - cpu, memory.json()
     );
 }

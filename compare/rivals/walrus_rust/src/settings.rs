@@ -20,4 +20,5 @@ pub fn schedule(durability: &str) -> FsyncSchedule {
 
 pub const PERSIST_EVERY: u32 = 1000;
 
-// It has no retention by size (a file goes when all of it has been read), so that long runs end at the harness's limit of bytes.
+// It has no retention by size (a file goes when all of it has been read), so that long runs end at the harness's limit
+// of bytes.
