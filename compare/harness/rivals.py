@@ -287,7 +287,10 @@ RIVALS: Final = (
             "next",
             "fsync_64",
         ),
-        lacks={"topics_10000": "10,000 partitions are beyond one small broker"},
+        lacks={
+            "topics_10000": "10,000 partitions are beyond one small broker",
+            "read_one_of_1000": "1,000 partitions take minutes to make and to fill",
+        },
         notes={
             "append": "acknowledged records only; broker and client on the same cores; CPU and memory of both",
             "long": "acknowledged records only; broker and client on the same cores; CPU and memory of both",

@@ -171,6 +171,20 @@ def _reading(quick: bool) -> list[Workload]:
     return rows
 
 
+def _one_of_many(quick: bool) -> Workload:
+    """One topic's entries lie scattered between those of the others."""
+    topics, each = 1000, 64 if quick else 1024
+    shape: dict[str, str | int | float] = {"min": 1024, "max": 1024}
+    return Workload(
+        "read_one_of_1000",
+        "read",
+        f"1 KB, cold, one topic of {topics:,}",
+        {"kind": "read", "mode": "bytes", "entries": each, **shape},
+        fill={"kind": "append", "topics": topics, "entries": each * topics, **shape},
+        cold=True,
+    )
+
+
 def _ends(quick: bool) -> list[Workload]:
     size = (128 if quick else 2048) * MIB
     entries = size // 762 // 20_000 * 20_000
@@ -205,5 +219,6 @@ def _ends(quick: bool) -> list[Workload]:
 def planned(quick: bool) -> list[Workload]:
     """All of them, in the order they are run."""
     return [
-        replace(row, quick=quick) for row in (*_appending(quick), *_durable(quick), *_reading(quick), *_ends(quick))
+        replace(row, quick=quick)
+        for row in (*_appending(quick), *_durable(quick), *_reading(quick), _one_of_many(quick), *_ends(quick))
     ]

@@ -194,13 +194,16 @@ void append_work(Store &store, const Job &job, const std::vector<Slice> &pool, i
     while (ring.size() % batch != 0 || ring.size() < batch)
         ring.insert(ring.end(), pool.begin(),
                     pool.begin() + static_cast<ptrdiff_t>(std::min(pool.size(), batch - ring.size() % batch)));
+    // One thread goes round all topics.
+    const auto turns = static_cast<uint64_t>(job.threads == 1 ? job.topics : 1);
     uint64_t calls = 0;
     for (size_t at = 0; !stop.load(std::memory_order_relaxed);) {
         int64_t payload = 0;
+        const int target = topic + static_cast<int>(calls % turns);
         const bool timed = calls++ % static_cast<uint64_t>(job.stride) == 0;
         const uint64_t began = timed ? now_ns() : 0;
-        if (batch > 1) store.append_batch(topic, &ring[at], batch);
-        else store.append(topic, ring[at]);
+        if (batch > 1) store.append_batch(target, &ring[at], batch);
+        else store.append(target, ring[at]);
         if (timed) mine.histogram.add(now_ns() - began);
         for (size_t one = 0; one < batch; one++) payload += static_cast<int64_t>(ring[at + one].size);
         mine.count(static_cast<int64_t>(batch), payload);

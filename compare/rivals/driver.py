@@ -102,12 +102,14 @@ class Worker:
                 begin.wait()
                 self._in_batches(append_batch, stop)
                 return
-            append = store.appender(self.topic)
+            # One thread that appends a number of entries goes round all topics.
+            turns = self.job.topics if self.share and self.job.threads == 1 else 1
+            appenders = [store.appender(self.topic + turn) for turn in range(turns)]
             begin.wait()
             if self.share:
-                self._so_many(append, stop)
+                self._so_many(appenders, stop)
             else:
-                self._one_by_one(append, stop)
+                self._one_by_one(appenders[0], stop)
         except BaseException as failure:
             self.failure = failure
             stop.set()
@@ -130,11 +132,11 @@ class Worker:
                 if stop.is_set():
                     return
 
-    def _so_many(self, append: Callable[[bytes], Any], stop: threading.Event) -> None:
-        pool = self.turns.pool
+    def _so_many(self, appenders: list[Callable[[bytes], Any]], stop: threading.Event) -> None:
+        pool, turns = self.turns.pool, len(appenders)
         for number in range(self.share):
             data = pool[number % len(pool)]
-            append(data)
+            appenders[number % turns](data)
             self.entries += 1
             self.payload += len(data)
             if stop.is_set():

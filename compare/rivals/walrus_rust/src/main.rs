@@ -44,7 +44,9 @@ fn append_work(
     stop: &AtomicBool,
     pool: &[Vec<u8>],
 ) -> Histogram {
-    let name = topic.to_string();
+    // One thread goes round all topics.
+    let turns = if job.threads == 1 { job.topics } else { 1 };
+    let names: Vec<String> = (topic..topic + turns).map(|number| number.to_string()).collect();
     let mut histogram = Histogram::new();
     let mut at = topic * 1009 % pool.len();
     let mut calls = 0;
@@ -55,13 +57,14 @@ fn append_work(
             batch.push(&pool[at]);
             at = if at + 1 == pool.len() { 0 } else { at + 1 };
         }
+        let name = &names[calls % turns];
         let timed = calls % job.stride == 0;
         calls += 1;
         let began = timed.then(Instant::now);
         if job.batch > 1 {
-            log.batch_append_for_topic(&name, &batch).expect("batch append");
+            log.batch_append_for_topic(name, &batch).expect("batch append");
         } else {
-            log.append_for_topic(&name, batch[0]).expect("append");
+            log.append_for_topic(name, batch[0]).expect("append");
         }
         if let Some(began) = began {
             histogram.add(began.elapsed());
@@ -121,7 +124,11 @@ fn run_append(job: &Job) {
     println!(
         "{{\"entries\":{},\"bytes\":{},\"seconds\":{took:.6},\"cpu_seconds\":{cpu:.3},\
          \"latency_ns\":{},\"series\":[{}],{}}}",
-        total(|one| &one.entries), total(|one| &one.payload), all.json(), series.join(","), memory.json()
+        total(|one| &one.entries),
+        total(|one| &one.payload),
+        all.json(),
+        series.join(","),
+        memory.json()
     );
     wait_if_asked(job);
 }
@@ -155,7 +162,11 @@ fn run_topics(job: &Job) {
         "{{\"entries\":{entries},\"bytes\":{},\"seconds\":{took:.6},\"cpu_seconds\":{:.3},\"turns\":{},\
          \"append_seconds_median\":0,\
          \"sync_seconds_median\":{:.9},{}}}",
-        entries * job.max, cpu_seconds() - cpu, turns.len(), turns[turns.len() / 2], memory.json()
+        entries * job.max,
+        cpu_seconds() - cpu,
+        turns.len(),
+        turns[turns.len() / 2],
+        memory.json()
     );
 }
 
@@ -209,7 +220,8 @@ fn run_read(job: &Job) {
     println!(
         "{{\"entries\":{entries},\"bytes\":{payload},\"seconds\":{took:.6},\"cpu_seconds\":{:.3},\
          \"open_seconds\":{opened:.6},{}}}",
-        cpu_seconds() - cpu, memory.json()
+        cpu_seconds() - cpu,
+        memory.json()
     );
 }
 
@@ -232,7 +244,10 @@ fn run_reopen(job: &Job) {
     println!(
         "{{\"entries\":{},\"bytes\":{payload},\"seconds\":{:.6},\"open_seconds\":{opened:.6},\
          \"cpu_seconds\":{:.3},{}}}",
-        job.topics, began.elapsed().as_secs_f64(), cpu_seconds() - cpu, memory.json()
+        job.topics,
+        began.elapsed().as_secs_f64(),
+        cpu_seconds() - cpu,
+        memory.json()
     );
 }
 
