@@ -36,16 +36,6 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def reader(tmp_path):
-    """Tests with it need the reading of a log that another process writes."""
-    with walrus.open(tmp_path / "trial"):
-        try:
-            walrus.open(tmp_path / "trial", read_only=True).close()
-        except walrus.WalrusError as error:
-            pytest.skip(str(error))
-
-
-@pytest.fixture
 def filled(path):
     """Topic "lines" with the entries 0 to 4999, topic "bytes" with two that are no text."""
     with walrus.open(path, staging_bytes=4 << 20, log_file_bytes=1 << 20, journal_file_bytes=1 << 20) as log:
@@ -120,8 +110,7 @@ class TestTail:
         assert run("tail", filled, "lines", "-n", 0)[0] == b""
         assert run("tail", filled, "lines", "-n", 9999)[0] == lines(0, 5000)
 
-
-    def test_following_writes_what_another_process_appends(self, path, reader):
+    def test_following_writes_what_another_process_appends(self, path):
         with walrus.open(path) as log:
             log.topic("t").append_batch([b"a", b"b", b"c"])
             with start("tail", path, "t", "-f", "-n", 2) as process:
@@ -132,7 +121,7 @@ class TestTail:
                 assert process.wait(30) == 130
                 assert process.stderr.read() == b""
 
-    def test_following_outlives_the_writer(self, path, reader):
+    def test_following_outlives_the_writer(self, path):
         with walrus.open(path) as log:
             log.topic("t").append(b"a")
             process = start("tail", path, "t", "-f")
@@ -145,7 +134,7 @@ class TestTail:
 
 
 class TestBesideAWriter:
-    def test_what_was_appended_is_seen_and_the_writer_goes_on(self, path, reader):
+    def test_what_was_appended_is_seen_and_the_writer_goes_on(self, path):
         with walrus.open(path) as log:
             log.topic("t").append(b"a")
             assert run("get", path, "t")[0] == b"a\n"
