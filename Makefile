@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export PYTHONSAFEPATH := 1
 SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
 
-.PHONY: build demo test test-ways lint types debug profile crash nightly bench compare gate wheel clean
+.PHONY: build demo test test-ways lint types debug profile crash nightly bench compare gate asv asv-record asv-page wheel clean
 .DEFAULT_GOAL := build
 
 build: $(VENV)/installed
@@ -73,6 +73,18 @@ build/compare-venv/installed: requirements/compare.txt
 # Instruction counts of the hot paths against ci/instruction-counts.json; UPDATE=1 writes them anew.
 gate: build
 	$(PY) -P ci/gate.py $(if $(UPDATE),--update)
+
+# Every benchmark once, without network; nothing is recorded.
+asv: build
+	$(PY) -P asv_bench/record.py --check
+
+# What commits cost, into asv_bench/results: make asv-record MACHINE=a-name-for-it COMMITS="HEAD HEAD^".
+asv-record: build
+	$(PY) -P asv_bench/record.py --machine $(MACHINE) $(COMMITS)
+
+# The recorded results as a page and a picture, in build/asv.
+asv-page: build/compare-venv/installed
+	build/compare-venv/bin/python asv_bench/render.py build/asv
 
 wheel: $(VENV)/requirements
 	$(PY) -m build --no-isolation --quiet

@@ -1,12 +1,15 @@
-"""The gate against slower commits: instruction counts of the hot paths under callgrind, held against committed figures.
+"""The gate against slower commits: instruction counts of the hot paths under callgrind, held against committed
+figures.
 
     make gate                   over LIMIT more than ci/instruction-counts.json says fails, and names the path
     make gate UPDATE=1          writes the figures of this machine's key; commit them with the change that they are for
 
-Counted is what the calling thread executes inside the function of a path (`--toggle-collect`), from the Python border down; the I/O
-thread is left out. Figures belong to a key: what compiled walrus, the Python, the C library, valgrind, and the CPU features that
-valgrind passes on. Under a key without figures the parent commit is built and measured on the spot; nothing is ever skipped.
+Counted is what the calling thread executes inside the function of a path (`--toggle-collect`), from the Python border
+down; the I/O thread is left out. Figures belong to a key: what compiled walrus, the Python, the C library, valgrind,
+and the CPU features that valgrind passes on. Under a key without figures the parent commit is built and measured on
+the spot; nothing is ever skipped.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -22,13 +25,15 @@ import tempfile
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "ci" / "instruction-counts.json"
 WORKLOAD = ROOT / "ci" / "gate_workload.py"
 LIMIT = 0.03
 RUNS_AT_ONCE = 2
-# A path that seems dearer is measured again this often, and the least counts: what is dearer stays dearer, a stall does not.
+# A path that seems dearer is measured again this often, and the least counts: what is dearer stays dearer, a stall
+# does not.
 SECOND_LOOKS = 2
 
 # Path: the function that is counted, and the entries that pass through it.
@@ -40,16 +45,20 @@ PATHS = {
     "read_next": ("__pyx_pw_*CursorHandle_*_shared_next", 4_000),
     "recovery": ("__pyx_f_*_log_log_open", 12_000),
 }
-# valgrind shows a program a CPU of its own: of the host's features it passes these on. AVX-512 and VPCLMULQDQ it hides, so ISA-L's
-# widest way is not what is counted, on no machine, and they are no part of the key.
+# valgrind shows a program a CPU of its own: of the host's features it passes these on. AVX-512 and VPCLMULQDQ it
+# hides, so ISA-L's widest way is not what is counted, on no machine, and they are no part of the key.
 FEATURES = ("sse4_2", "pclmulqdq", "avx", "avx2", "bmi2", "crc32", "pmull")
 
-# What these execute hangs on where blocks of the heap happen to lie (a move in place or not, a byte moved is an instruction for
-# callgrind where the CPU has fast strings): each call out of walrus counts as MEMORY_CALL instructions instead, whatever it did.
-MEMORY = re.compile(r"_*(mem(cpy|move|set|cmp)|malloc|calloc|realloc|free|cfree|posix_memalign|aligned_alloc|int_(malloc|free|realloc|memalign)"
-                    r"|mid_memalign|unlink_chunk|sysmalloc|systrim|tcache|alloc_perturb|mmap|munmap|mremap|brk|sbrk|madvise"
-                    r"|Py(Object|Mem)_(Raw)?(Malloc|Calloc|Realloc|Free)|PyMem_|PyObject_Arena|pymalloc|allocate_from_new_pool|new_arena"
-                    r"|arena_map|address_in_range|insert_to_)")
+# What these execute hangs on where blocks of the heap happen to lie (a move in place or not, a byte moved is an
+# instruction for callgrind where the CPU has fast strings): each call out of walrus counts as MEMORY_CALL
+# instructions instead, whatever it did.
+MEMORY = re.compile(
+    r"_*(mem(cpy|move|set|cmp)|malloc|calloc|realloc|free|cfree|posix_memalign|aligned_alloc"
+    r"|int_(malloc|free|realloc|memalign)|mid_memalign|unlink_chunk|sysmalloc|systrim|tcache|alloc_perturb|mmap"
+    r"|munmap|mremap|brk|sbrk|madvise"
+    r"|Py(Object|Mem)_(Raw)?(Malloc|Calloc|Realloc|Free)|PyMem_|PyObject_Arena|pymalloc"
+    r"|allocate_from_new_pool|new_arena|arena_map|address_in_range|insert_to_)"
+)
 MEMORY_CALL = 25
 
 
@@ -58,6 +67,7 @@ class GateError(Exception):
 
 
 # ------------------------------------------------------------------------------------------------------------ the key
+
 
 def compiler_of(package: Path) -> str:
     """What compiled the extension modules, by their own word."""
@@ -78,21 +88,36 @@ def key_of(package: Path) -> str:
     valgrind = subprocess.run(["valgrind", "--version"], check=True, capture_output=True, text=True).stdout.strip()
     optimised = ", PGO" if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") else ""
     features = " ".join(cpu_features(Path("/proc/cpuinfo").read_text()))
-    return "; ".join((compiler_of(package), f"Python {platform.python_version()} ({platform.python_compiler()}{optimised})",
-                      " ".join(platform.libc_ver()), valgrind, f"{platform.machine()} {features}"))
+    return "; ".join(
+        (
+            compiler_of(package),
+            f"Python {platform.python_version()} ({platform.python_compiler()}{optimised})",
+            " ".join(platform.libc_ver()),
+            valgrind,
+            f"{platform.machine()} {features}",
+        )
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- counting
 
+
 def environment(package: Path) -> dict[str, str]:
     """The same for every run: hashes, allocation and the way to the disk do not hang on the caller's."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
-    return kept | {"PYTHONHASHSEED": "0", "LD_BIND_NOW": "1", "PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1", "WALRUS_QUIET": "1",
-                   "WALRUS_DISABLE_IO_URING": "1", "PYTHONPATH": str(package.parent)}
+    return kept | {
+        "PYTHONHASHSEED": "0",
+        "LD_BIND_NOW": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "WALRUS_QUIET": "1",
+        "WALRUS_DISABLE_IO_URING": "1",
+        "PYTHONPATH": str(package.parent),
+    }
 
 
-def run(command: list[str], **more: object) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **more)  # type: ignore[call-overload]
+def run(command: list[str], **more: Any) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, **more)
     if done.returncode:
         raise GateError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
@@ -110,7 +135,7 @@ def calls_and_costs(profile: Path) -> tuple[dict[tuple[str, str], int], dict[tup
             names.setdefault((match[1].endswith("ob"), match[2]), match[3])
             at[match[1]] = names[match[1].endswith("ob"), match[2]]
         elif line.startswith("calls="):
-            calls = int(line[len("calls="):].split()[0])
+            calls = int(line[len("calls=") :].split()[0])
         elif re.match(r"[-+*\d]", line):
             cost = int(line.split()[1])
             if calls:
@@ -128,8 +153,11 @@ def total(profile: Path, package: Path) -> int:
     """What one thread's profile counts for: MEMORY functions by the call, all others by their instructions."""
     own, called = calls_and_costs(profile)
     instructions = sum(cost for (_, function), cost in own.items() if not MEMORY.match(function))
-    return instructions + MEMORY_CALL * sum(calls for (caller, function), (calls, cost) in called.items()
-                                            if cost and MEMORY.match(function) and caller.startswith(f"{package}/"))
+    return instructions + MEMORY_CALL * sum(
+        calls
+        for (caller, function), (calls, cost) in called.items()
+        if cost and MEMORY.match(function) and caller.startswith(f"{package}/")
+    )
 
 
 def count(path: str, package: Path, prepared: Path) -> int:
@@ -138,11 +166,26 @@ def count(path: str, package: Path, prepared: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="walrus-gate-") as work:
         logs, profile = Path(work, "logs"), Path(work, "profile")
         run(["cp", "-a", "--sparse=always", str(prepared), str(logs)])
-        run(["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={profile}", "--collect-atstart=no",
-             f"--toggle-collect={function}", sys.executable, str(WORKLOAD), path, str(logs)], env=environment(package))
+        run(
+            [
+                "valgrind",
+                "--tool=callgrind",
+                "--separate-threads=yes",
+                f"--callgrind-out-file={profile}",
+                "--collect-atstart=no",
+                f"--toggle-collect={function}",
+                sys.executable,
+                str(WORKLOAD),
+                path,
+                str(logs),
+            ],
+            env=environment(package),
+        )
         counted = total(profile.with_name("profile-01"), package)
     if not counted:
-        raise GateError(f"{path}: no call of {function} was seen; if the function has another name now, say so in PATHS of ci/gate.py")
+        raise GateError(
+            f"{path}: no call of {function} was seen; if it has another name now, say so in PATHS of ci/gate.py"
+        )
     return counted
 
 
@@ -154,6 +197,7 @@ def measure(package: Path, paths: list[str]) -> dict[str, int]:
 
 
 # ------------------------------------------------------------------------------------------------------- the baseline
+
 
 def git(*arguments: str) -> str:
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
@@ -190,7 +234,19 @@ def measure_commit(commit: str, paths: list[str]) -> dict[str, int]:
         tree.mkdir()
         git("archive", "--output", f"{work}/tree.tar", commit)
         run(["tar", "-xf", f"{work}/tree.tar", "-C", str(tree)])
-        run([sys.executable, "setup.py", "--quiet", "build", "--build-base", f"{work}/objects", "--build-lib", str(built)], cwd=tree)
+        run(
+            [
+                sys.executable,
+                "setup.py",
+                "--quiet",
+                "build",
+                "--build-base",
+                f"{work}/objects",
+                "--build-lib",
+                str(built),
+            ],
+            cwd=tree,
+        )
         return measure(built / "walrus", paths)
 
 
@@ -206,14 +262,18 @@ def baseline(figures: dict[str, dict[str, int]], key: str) -> tuple[str, dict[st
 
 # ----------------------------------------------------------------------------------------------------------- the gate
 
+
 def dearer(counts: dict[str, int], base: dict[str, int], allowed: dict[str, float]) -> list[str]:
     """The paths that cost more than LIMIT over their baseline."""
     return [path for path in counts if counts[path] > base[path] * allowed[path] * (1 + LIMIT)]
 
 
 def table(counts: dict[str, int], base: dict[str, int]) -> str:
-    rows = [f"  {path:<13}{counts[path]:>11,} instructions {counts[path] / PATHS[path][1]:>8.1f} an entry "
-            f"{counts[path] / base[path] - 1:>+8.2%}" for path in counts]
+    rows = [
+        f"  {path:<13}{counts[path]:>11,} instructions {counts[path] / PATHS[path][1]:>8.1f} an entry "
+        f"{counts[path] / base[path] - 1:>+8.2%}"
+        for path in counts
+    ]
     return "\n".join(rows)
 
 
@@ -230,9 +290,13 @@ def check(package: Path) -> int:
     print(f"against {name}:\n{table(counts, base)}")
     too_dear = dearer(counts, base, allowed)
     for path in too_dear:
-        print(f"gate: {path} costs {counts[path] / base[path] - 1:.1%} more instructions than {name}: {counts[path]:,} against "
-              f"{base[path]:,}; the limit is {LIMIT:.0%}. Where that is on purpose: make gate UPDATE=1, and commit "
-              f"{FIGURES.relative_to(ROOT)} in the same commit, saying why.", file=sys.stderr)
+        print(
+            f"gate: {path} costs {counts[path] / base[path] - 1:.1%} more instructions than {name}: "
+            f"{counts[path]:,} against {base[path]:,}; the limit is {LIMIT:.0%}. "
+            f"Where that is on purpose: make gate UPDATE=1, and commit {FIGURES.relative_to(ROOT)} "
+            "in the same commit, saying why.",
+            file=sys.stderr,
+        )
     print(f"gate: {len(PATHS) - len(too_dear)} passed, {len(too_dear)} failed")
     return 1 if too_dear else 0
 
@@ -240,7 +304,9 @@ def check(package: Path) -> int:
 def updated(figures: dict[str, dict[str, int]], key: str, counts: dict[str, int]) -> dict[str, dict[str, int]]:
     """With new figures for a key; those of other keys go where they speak of code that costs something else by now."""
     before = figures.get(key)
-    changed = before is not None and any(abs(counts[path] / before.get(path, counts[path]) - 1) > LIMIT for path in counts)
+    changed = before is not None and any(
+        abs(counts[path] / before.get(path, counts[path]) - 1) > LIMIT for path in counts
+    )
     return ({} if changed else figures) | {key: counts}
 
 
@@ -256,6 +322,7 @@ def update(package: Path) -> int:
 def installed() -> Path:
     """The package that this interpreter imports, which must be the compiled one."""
     import walrus
+
     return Path(walrus.__file__).parent
 
 

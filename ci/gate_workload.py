@@ -1,12 +1,13 @@
-"""One hot path of walrus on a small log: what ci/gate.py runs under callgrind. Uses the public API alone, so that it runs on older
-commits too.
+"""One hot path of walrus on a small log: what ci/gate.py runs under callgrind. Uses the public API alone, so that it
+runs on older commits too.
 
-    python ci/gate_workload.py prepare DIRECTORY         outside callgrind: the logs that reading and recovery start from
-    python ci/gate_workload.py PATH DIRECTORY            one path of PATHS
+    python ci/gate_workload.py prepare DIRECTORY     outside callgrind: the logs that reading and recovery start from
+    python ci/gate_workload.py PATH DIRECTORY        one path of PATHS
 
-What could depend on the time of day or on the speed of the disk is kept out: payloads are fixed, staging holds all that is appended,
-chunks are of a size that is reached at once, and what is read lies in log files, closed before.
+What could depend on the time of day or on the speed of the disk is kept out: payloads are fixed, staging holds all
+that is appended, chunks are of a size that is reached at once, and what is read lies in log files, closed before.
 """
+
 import gc
 import os
 import signal
@@ -21,8 +22,14 @@ APPENDS = 4_000
 BATCH_ENTRIES = 500
 BATCHES = 20
 TOPICS = 50
-OPTIONS = {"fsync_schedule": FsyncSchedule.NoFsync, "staging_bytes": 16 << 20, "log_file_bytes": 4 << 20, "journal_file_bytes": 1 << 20,
-           "chunk_bytes_max": 64 << 10, "backend": "pwrite"}
+OPTIONS = {
+    "fsync_schedule": FsyncSchedule.NoFsync,
+    "staging_bytes": 16 << 20,
+    "log_file_bytes": 4 << 20,
+    "journal_file_bytes": 1 << 20,
+    "chunk_bytes_max": 64 << 10,
+    "backend": "pwrite",
+}
 
 
 def append(log, topic):
@@ -63,8 +70,14 @@ def recovery(log, topic):
     assert log.topic("3").end_offset == 40
 
 
-PATHS = {"append": append, "append_batch": append_batch, "read_batch": read_batch, "to_bytes": to_bytes, "read_next": read_next,
-         "recovery": recovery}
+PATHS = {
+    "append": append,
+    "append_batch": append_batch,
+    "read_batch": read_batch,
+    "to_bytes": to_bytes,
+    "read_next": read_next,
+    "recovery": recovery,
+}
 BEGINS_WITH = {"read_batch": "batches", "to_bytes": "batches", "read_next": "singles", "recovery": "killed"}
 
 
@@ -107,7 +120,7 @@ def main(path, directory):
     os.environ["WALRUS_QUIET"] = "1"
     if path == "prepare":
         return prepare(directory)
-    gc.disable()                # a collection would fall into the one or the other path as the heap happens to be
+    gc.disable()  # a collection would fall into the one or the other path as the heap happens to be
     begins_with = BEGINS_WITH.get(path, path)
     consistency = ReadConsistency.AtLeastOnce(1_000)
     with walrus.open(os.path.join(directory, begins_with), consistency=consistency, **OPTIONS) as log:

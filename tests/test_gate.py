@@ -1,4 +1,5 @@
-"""The gate on instruction counts judges as it says: what is dearer fails by name, and no key goes without a comparison."""
+"""The gate on instruction counts judges as it says: what is dearer fails by name, and no key goes uncompared."""
+
 import importlib.util
 import json
 from pathlib import Path
@@ -6,8 +7,14 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "ci" / "gate.py"
-COUNTS = {"append": 2_000_000, "append_batch": 1_000_000, "read_batch": 3_000_000, "to_bytes": 1_400_000, "read_next": 4_000_000,
-          "recovery": 1_500_000}
+COUNTS = {
+    "append": 2_000_000,
+    "append_batch": 1_000_000,
+    "read_batch": 3_000_000,
+    "to_bytes": 1_400_000,
+    "read_next": 4_000_000,
+    "recovery": 1_500_000,
+}
 
 
 @pytest.fixture

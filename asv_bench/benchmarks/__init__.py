@@ -1,5 +1,7 @@
-"""Benchmarks for asv, from commit to commit: ``cd asv_bench && asv run`` (or ``asv run --environment existing:<python>``).
+"""Benchmarks for asv, from commit to commit, one class for each axis; docs/performance.md says how to run and record
+them.
 
-Each reports what a call costs; `walrus bench` is for whole figures beside the limits of the machine. Logs lie in the directory
-that asv runs a benchmark in.
+Each reports what a round of calls costs; `make compare` is for rates beside rivals and the machine's limits, `make
+gate` for counts that do not hang on the machine. Logs lie in the directory that asv runs a benchmark in. Entries of a
+round and bytes of an entry stand in each module, for those who want ns an entry.
 """

@@ -1,65 +1,92 @@
-"""What it costs to append: single entries, batches as lists and as one buffer, batches over several topics."""
-
-import shutil
-import tempfile
+"""Appending: single entries, batches as lists and as one buffer, ten topics, entries larger than a chunk of staging."""
+import threading
 
 import numpy
 
-import walrus
+from .logs import BATCH_ENTRIES, OwnLog, payloads
 
-ENTRIES = 2000
-RETENTION = 256 << 20
+ENTRIES = 20_000
+TOPICS = 10
 
 
-class Append:
-    """2,000 entries a round, into a log that keeps the newest 256 MiB."""
+class Append(OwnLog):
+    """`ENTRIES` single appends a round, by one thread."""
 
-    params = ([16, 100, 768, 4096],)
+    params = ([100, 1024],)
     param_names = ("entry_bytes",)
 
     def setup(self, entry_bytes):
-        self.directory = tempfile.mkdtemp(prefix="walrus-asv-", dir=".")
-        self.log = walrus.open(self.directory, retention=RETENTION)
-        self.topic = self.log.topic("t")
-        self.entries = [bytes([i % 256]) * entry_bytes for i in range(ENTRIES)]
-        self.data = b"".join(self.entries)
-        self.lengths = numpy.full(ENTRIES, entry_bytes, dtype=numpy.int64)
-        self.spread = {f"t{i}": self.entries[i::10] for i in range(10)}
+        self.make()
+        self.entries = payloads(ENTRIES, entry_bytes)
 
-    def teardown(self, entry_bytes):
-        self.log.close()
-        shutil.rmtree(self.directory)
-
-    def time_one_by_one(self, entry_bytes):
+    def time_append(self, entry_bytes):
         append = self.topic.append
         for entry in self.entries:
             append(entry)
 
-    def time_batch_of_a_list(self, entry_bytes):
-        self.topic.append_batch(self.entries)
-
-    def time_batch_of_one_buffer(self, entry_bytes):
-        self.topic.append_batch(data=self.data, lengths=self.lengths)
-
-    def time_batch_over_ten_topics(self, entry_bytes):
-        self.log.append_batch(self.spread)
+    def peakmem_append(self, entry_bytes):
+        self.time_append(entry_bytes)
 
 
-class LargeAppend:
-    """One entry that is larger than a chunk of staging."""
+class AppendBatch(OwnLog):
+    """`ENTRIES` entries a round, in batches of 2,000."""
 
-    params = ([1 << 20, 16 << 20],)
+    params = ([100, 1024],)
     param_names = ("entry_bytes",)
 
     def setup(self, entry_bytes):
-        self.directory = tempfile.mkdtemp(prefix="walrus-asv-", dir=".")
-        self.log = walrus.open(self.directory, retention=RETENTION)
-        self.topic = self.log.topic("t")
-        self.entry = bytes(entry_bytes)
+        self.make()
+        self.entries = payloads(BATCH_ENTRIES, entry_bytes)
+        self.data = b"".join(self.entries)
+        self.lengths = numpy.full(BATCH_ENTRIES, entry_bytes, dtype=numpy.int64)
 
-    def teardown(self, entry_bytes):
-        self.log.close()
-        shutil.rmtree(self.directory)
+    def time_of_a_list(self, entry_bytes):
+        for _ in range(ENTRIES // BATCH_ENTRIES):
+            self.topic.append_batch(self.entries)
 
-    def time_append(self, entry_bytes):
+    def time_of_one_buffer(self, entry_bytes):
+        for _ in range(ENTRIES // BATCH_ENTRIES):
+            self.topic.append_batch(data=self.data, lengths=self.lengths)
+
+    def peakmem_of_a_list(self, entry_bytes):
+        self.time_of_a_list(entry_bytes)
+
+
+class TenTopics(OwnLog):
+    """`ENTRIES` entries of 768 bytes a round, over ten topics."""
+
+    def setup(self):
+        self.make()
+        self.topics = [self.log.topic(str(i)) for i in range(TOPICS)]
+        self.entries = payloads(ENTRIES // TOPICS, 768)
+        self.batches = {topic.name: self.entries for topic in self.topics}
+
+    def of_one(self, topic):
+        for entry in self.entries:
+            topic.append(entry)
+
+    def time_in_turn(self):
+        for entry in self.entries:
+            for topic in self.topics:
+                topic.append(entry)
+
+    def time_a_thread_each(self):
+        threads = [threading.Thread(target=self.of_one, args=(topic,)) for topic in self.topics]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def time_a_batch_each(self):
+        self.log.append_batch(self.batches)
+
+
+class Large(OwnLog):
+    """One entry of 16 MiB a round: pieces, over many chunks."""
+
+    def setup(self):
+        self.make()
+        self.entry = payloads(1, 16 << 20)[0]
+
+    def time_append(self):
         self.topic.append(self.entry)

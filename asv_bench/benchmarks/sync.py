@@ -1,53 +1,77 @@
-"""What it costs to be durable: one entry at a time, one sync for many topics, a commit of a cursor."""
+"""Being durable: each append, each batch, one sync for many topics, a cursor's commit."""
+import threading
 
-import shutil
-import tempfile
-
-import walrus
 from walrus import FsyncSchedule
 
+from .logs import BATCH_ENTRIES, OwnLog, payloads
 
-class Sync:
-    """One durable step a round."""
-
-    params = ([1, 10, 1000],)
-    param_names = ("dirty_topics",)
-
-    def setup(self, dirty_topics):
-        self.directory = tempfile.mkdtemp(prefix="walrus-asv-", dir=".")
-        self.log = walrus.open(self.directory, fsync_schedule=FsyncSchedule.NoFsync)
-        self.topics = [self.log.topic(str(i)) for i in range(dirty_topics)]
-
-    def teardown(self, dirty_topics):
-        self.log.close()
-        shutil.rmtree(self.directory)
-
-    def time_append_to_each_and_sync(self, dirty_topics):
-        for topic in self.topics:
-            topic.append(b"x" * 160)
-        self.log.sync()
+APPENDS = 50
 
 
-class SyncEach:
-    """Appends that return durable, and cursors."""
+class SyncEach(OwnLog):
+    """Calls that return durable: `APPENDS` a round and thread."""
 
-    def setup(self):
-        self.directory = tempfile.mkdtemp(prefix="walrus-asv-", dir=".")
-        self.log = walrus.open(self.directory, fsync_schedule=FsyncSchedule.SyncEach)
-        self.topic = self.log.topic("t")
-        self.topic.append_batch([b"x"] * 2000)
+    params = ([1, 10],)
+    param_names = ("threads",)
+
+    def setup(self, threads):
+        self.make(fsync_schedule=FsyncSchedule.SyncEach)
+        self.batch = payloads(BATCH_ENTRIES, 100)
+        self.topic.append_batch(self.batch)
         self.cursor = self.topic.cursor("c")
 
-    def teardown(self):
-        self.log.close()
-        shutil.rmtree(self.directory)
+    def appends(self):
+        for entry in self.batch[:APPENDS]:
+            self.topic.append(entry)
 
-    def time_append(self):
-        self.topic.append(b"x" * 100)
+    def in_threads(self, work, count):
+        threads = [threading.Thread(target=work) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
-    def time_batch_of_2000(self):
-        self.topic.append_batch([b"x" * 100] * 2000)
+    def time_append(self, threads):
+        self.in_threads(self.appends, threads)
 
-    def time_commit_of_a_cursor(self):
-        self.cursor.read_batch(max_entries=1)
-        self.cursor.commit()
+    def batches(self):
+        for _ in range(APPENDS // 10):
+            self.topic.append_batch(self.batch)
+
+    def time_batches_of_2000(self, threads):
+        self.in_threads(self.batches, threads)
+
+
+class Commit(OwnLog):
+    """`APPENDS` durable commits of a cursor a round."""
+
+    def setup(self):
+        self.make(fsync_schedule=FsyncSchedule.SyncEach)
+        self.topic.append_batch(payloads(BATCH_ENTRIES, 100))
+        self.cursor = self.topic.cursor("c")
+
+    def time_commit(self):
+        for offset in range(APPENDS):
+            self.cursor.commit(offset)
+
+
+class ManyTopics(OwnLog):
+    """One entry in each topic, then one sync."""
+
+    params = ([1, 1_000, 10_000],)
+    param_names = ("topics",)
+
+    def setup(self, topics):
+        self.make(fsync_schedule=FsyncSchedule.NoFsync)
+        self.topics = [self.log.topic(str(i)) for i in range(topics)]
+        self.entry = payloads(1, 160)[0]
+        self.time_append_to_each_and_sync(topics)
+
+    def time_append_to_each(self, topics):
+        for topic in self.topics:
+            topic.append(self.entry)
+
+    def time_append_to_each_and_sync(self, topics):
+        for topic in self.topics:
+            topic.append(self.entry)
+        self.log.sync()
