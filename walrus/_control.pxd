@@ -12,6 +12,7 @@ cdef enum:
     CONTROL_TOPICS_MAX = 1048576
     CONTROL_CURSORS_MAX = 1048576
     CONTROL_CLOSED = 2              # ControlHead.state after a clean close
+    FOREIGN_ID = 0x80000000         # in a cursor's id: given by a process that reads; the bits below are the slot's number
 
 ctypedef struct ControlHead:        # first 4 KiB
     uint32_t crc                    # of bytes 4 .. 96, the constant part
@@ -26,7 +27,7 @@ ctypedef struct ControlHead:        # first 4 KiB
     uint64_t stamp                  # counter of stamps (shared with processes that commit cursors)
     uint32_t state                  # 1 open, 2 closed cleanly
     uint32_t wake_word              # futex: raised by appends and syncs while somebody sleeps
-    uint32_t sleepers               # how many sleep on it
+    uint32_t sleepers               # not 0: somebody is about to sleep on it, or sleeps; whoever wakes them clears it
     uint32_t topics
     uint32_t cursors
     uint32_t names_used             # of the heap of names
@@ -47,7 +48,7 @@ ctypedef struct ControlTopic:       # 64 bytes
     uint64_t payload_bytes          # from low to end
 
 ctypedef struct ControlValue:       # 32 bytes: one of a pair
-    uint32_t begin                  # begin == end: whole; crc then tells damage
+    uint32_t begin                  # number of the store, raised first; end follows: a store cut short is no damage
     uint32_t crc
     uint64_t stamp
     uint64_t value
@@ -62,7 +63,7 @@ ctypedef struct ControlCursor:      # 128 bytes
     uint8_t kind
     uint8_t state                   # 1 in use
     uint32_t crc                    # of the above
-    uint32_t owner_pid              # a hint; the OFD lock on the byte at this slot decides
+    uint32_t owner_pid              # of who owned it last; the lock on these bytes says whether it does now
     uint64_t reserved[4]
     ControlValue pair[2]
 
@@ -81,9 +82,12 @@ ctypedef struct Control:
     uint32_t *known_slots
     uint64_t known
     bint trusted                    # adopted from this boot, or after a clean close: damage is damage
+    bint same_boot                  # adopted from this boot: every commit went through its slot
+    uint32_t own_cursors            # slots of cursors below it are known here: none need be looked at by name
     uint32_t lock                   # guards making of slots
 
-# Opens or makes it. `kept`: 1 when slots of an earlier open were adopted (same log id, head valid), 0 fresh. 0 or -errno.
+# Opens or makes it. `kept`: 1 when slots of an earlier open were adopted (same log id, head valid), 0 fresh. 0, -errno,
+# or the version of a file that is of a newer one.
 cdef int control_open(Control *control, Device *device, const uint8_t *log_id, const uint8_t *boot_id, bint fresh,
                       bint *kept) noexcept nogil
 # After the snapshot of the new epoch is flushed: slots of topics are given anew, stamps go on from `stamp`.
@@ -92,16 +96,27 @@ cdef void control_begin(Control *control, const uint8_t *boot_id, uint64_t epoch
 # When topics have their slots: readers may look.
 cdef void control_ready(Control *control) noexcept nogil
 cdef void control_close(Control *control, bint clean) noexcept nogil
-# A slot for a topic, made; for a cursor, found by id among adopted ones or made. NULL: no space (-errno in *code).
+# In a fork's child: it keeps none of its parent's cursors.
+cdef void control_forked(Control *control) noexcept nogil
+# A slot for a topic, made; for a cursor, found by id among adopted ones, by name among those that other processes made
+# (it has their id), or made with this id (0: with one that no writer gives). NULL: -errno in *code.
 cdef ControlTopic *control_topic(Control *control, uint64_t id, const uint8_t *name, uint32_t name_bytes,
                                  int *code) noexcept nogil
 cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
                                    uint32_t name_bytes, int *code) noexcept nogil
 cdef ControlCursor *control_cursor_known(Control *control, uint64_t id) noexcept nogil
+cdef ControlCursor *control_cursor_named(Control *control, uint64_t topic_id, uint32_t kind, const uint8_t *name,
+                                         uint32_t name_bytes) noexcept nogil
+# One process at a time owns a cursor, until it closes the file or dies: 0, -EAGAIN (another does), -errno.
+cdef int control_own(Control *control, ControlCursor *slot) noexcept nogil
+# Around a store by who is not the writer, and by the writer where it is not the owner. 0 or -errno.
+cdef int control_storing(Control *control, const ControlCursor *slot) noexcept nogil
+cdef void control_stored(Control *control, const ControlCursor *slot) noexcept nogil
+cdef uint32_t control_head_crc(const ControlHead *head) noexcept nogil
 cdef uint32_t control_cursor_crc(const ControlCursor *slot) noexcept nogil
-# The pair: store leaves the older value whole (slot_pair).
+# The pair: a store leaves the older value whole (slot_pair), and heals what was damaged.
 cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noexcept nogil
-# 1: newest whole value given; 0: never stored; -1: damaged (a whole value whose checksum is wrong).
+# 1: newest valid value given; 0: never stored; -1: damaged. Right also while its owner stores.
 cdef int control_load(const ControlCursor *slot, uint64_t *stamp, uint64_t *value) noexcept nogil
 # Wakes sleepers of other processes: one futex call, and none while nobody sleeps.
 cdef void control_wake(Control *control) noexcept nogil

@@ -8,18 +8,34 @@ Byte table (little endian; sparse, blocks are allocated before a slot in them is
   128 MiB        128 x cursors        ControlCursor, as many as head.cursors; they stay from open to open
   256 MiB        names_used           heap of names: of topics and cursors, back to back
 
-A ControlValue is valid if begin == end, both are not 0, and crc is CRC32C of stamp and value continued from the slot's crc. A
-store fills the older one of the pair: begin, then the value, then end, so that SIGKILL at any instruction leaves the other whole
-(slot_pair). begin != end is a store that was cut short; begin == end with a wrong crc is damage, and then no value counts.
+Of a pair of ControlValues, one is
+  valid        if its begin or end is not 0, and crc is CRC32C of stamp and value continued from the slot's crc;
+  cut short    if it is not valid, and begin is the number after end (after 2^32 - 1 comes 1): a store was interrupted there;
+  none         if begin and end are 0;
+  damaged      if it is nothing of these.
+Where one is damaged the cursor is, whatever the other says; else the valid one with the higher stamp counts. A store
+goes into the one that is not the newest: begin becomes the number after end, then stamp, value and crc are stored, then
+end becomes begin. So SIGKILL at any instruction leaves the other one as it was (slot_pair), and a bit that flips in
+begin or end makes no older value count. Where one of the pair is damaged, the store goes into the other, and then the
+damaged one becomes none: until the new value is whole the damage stays.
 
-Threads: slots are made under control.lock; the value of a slot is stored under its cursor's lock. Any process may read. No GIL.
+A reader of a pair believes two copies that are alike: while its owner stores, it looks again.
+
+Ownership. A slot's value is stored by the process that holds the lock (OFD) on the slot's bytes, its owner; the writer
+alone may store without owning it, where it opens the log or truncates a topic. So a process that is not the writer
+holds the slot's store lock (the byte at 1.25 GiB + its number, behind the end of the file) while it stores, and so does
+the writer where it is not the owner. Slots are made, and names put into the heap, under the lock on the file's first
+byte. The kernel frees all of these when their holder dies.
+
+Threads: slots are made under control.lock; a slot's value is stored under catalog.lock. Any process may read. No GIL.
 """
 from walrus._checksum cimport crc32c
 from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, file_close, file_open
-from walrus._libc cimport (ENOENT, ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, errno, fallocate, free, ftruncate,
-                           getpid, int64_t, malloc, memcmp, memcpy, memset, munmap, pread, walrus_add32, walrus_fence,
-                           walrus_futex_wake, walrus_load32, walrus_lock, walrus_record_lock, walrus_record_unlock,
-                           walrus_store32, walrus_store64, walrus_unlock)
+from walrus._libc cimport (EACCES, EAGAIN, EINTR, ENOENT, ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, close,
+                           errno, fallocate, free, ftruncate, getpid, int64_t, malloc, memcmp, memcpy, memset, munmap,
+                           pread, walrus_add32, walrus_exchange32, walrus_fence, walrus_futex_wake, walrus_load32,
+                           walrus_lock, walrus_pause, walrus_record_lock, walrus_record_unlock, walrus_store32,
+                           walrus_store64, walrus_unlock)
 from walrus._rules cimport RULE_SLOT_PAIR, rule_broken
 from libc.stdlib cimport qsort
 
@@ -31,13 +47,14 @@ cdef enum:
     CONTROL_BYTES = 1342177280
     STEP_BYTES = 65536              # blocks are allocated in steps of this
     NAME_BYTES_MAX = 1024
+    LOOKS_MAX = 1000000             # at a pair while its owner stores
 
 ctypedef struct Known:
     uint64_t id
     uint32_t slot
 
 
-cdef uint32_t head_crc(const ControlHead *head) noexcept nogil:
+cdef uint32_t control_head_crc(const ControlHead *head) noexcept nogil:
     return crc32c(0, <const uint8_t *>head + 4, 92)
 
 
@@ -77,15 +94,17 @@ cdef int readable(Control *control, uint64_t begin, uint64_t bytes) noexcept nog
 # --------------------------------------------------------------------------------------------------------- opening
 
 cdef int head_check(Control *control, const uint8_t *log_id, ControlHead *head) noexcept nogil:
-    """1: one to adopt; 0: not; -errno."""
+    """0: not one to adopt; CONTROL_VERSION: one to adopt; above: of that newer version; -errno."""
     cdef ssize_t got = pread(control.file.fd, head, sizeof(ControlHead), 0)
     if got < 0:
         return -errno
-    if (got < <ssize_t>sizeof(ControlHead) or head.magic != CONTROL_MAGIC or head.version != CONTROL_VERSION
-            or head.crc != head_crc(head) or memcmp(head.log_id, log_id, 16) != 0
-            or head.cursors > CONTROL_CURSORS_MAX or head.names_used > CONTROL_BYTES - NAMES_AT):
+    if (got < <ssize_t>sizeof(ControlHead) or head.magic != CONTROL_MAGIC or head.version < CONTROL_VERSION
+            or head.crc != control_head_crc(head)):
         return 0
-    return 1
+    if head.version > CONTROL_VERSION:
+        return <int>(head.version & <uint32_t>0x7FFFFFFF)
+    return (memcmp(head.log_id, log_id, 16) == 0 and head.cursors <= CONTROL_CURSORS_MAX
+            and head.names_used <= CONTROL_BYTES - NAMES_AT)
 
 
 cdef int map_file(Control *control, Device *device) noexcept nogil:
@@ -124,7 +143,7 @@ cdef int make_new(Control *control, Device *device, const uint8_t *log_id, const
     control.head.version = CONTROL_VERSION
     memcpy(control.head.log_id, log_id, 16)
     memcpy(control.head.boot_id, boot_id, 16)
-    control.head.crc = head_crc(control.head)
+    control.head.crc = control_head_crc(control.head)
     return device_rename(device, b"control.new", b"control")
 
 
@@ -168,7 +187,8 @@ cdef int adopt(Control *control, Device *device, const ControlHead *head, const 
         result = map_file(control, device)
     if result == 0:
         walrus_store32(&control.head.opening, 1)
-        control.trusted = memcmp(head.boot_id, boot_id, 16) == 0 or head.state == CONTROL_CLOSED
+        control.same_boot = memcmp(head.boot_id, boot_id, 16) == 0
+        control.trusted = control.same_boot or head.state == CONTROL_CLOSED
         result = learn_cursors(control)
     return result
 
@@ -183,9 +203,9 @@ cdef int control_open(Control *control, Device *device, const uint8_t *log_id, c
         return result
     if result == 0 and not fresh:
         result = head_check(control, log_id, &head)
-        if result < 0:
+        if result < 0 or result > CONTROL_VERSION:
             return result
-        if result == 1:
+        if result == CONTROL_VERSION:
             kept[0] = True
             return adopt(control, device, &head, boot_id)
     return make_new(control, device, log_id, boot_id)
@@ -200,7 +220,7 @@ cdef void control_begin(Control *control, const uint8_t *boot_id, uint64_t epoch
     head.epoch = epoch
     head.schedule = schedule
     head.writer_pid = <uint32_t>getpid()
-    head.crc = head_crc(head)
+    head.crc = control_head_crc(head)
     walrus_store64(&head.stamp, stamp)
     walrus_store32(&head.state, 1)
 
@@ -225,6 +245,52 @@ cdef void control_close(Control *control, bint clean) noexcept nogil:
     control.known_ids = NULL
     control.known_slots = NULL
     control.known = 0
+
+
+cdef void control_forked(Control *control) noexcept nogil:
+    # The locks belong to the open file, which lives as long as any process has it open or mapped.
+    if control.memory != NULL:
+        munmap(control.memory, CONTROL_BYTES)
+    if control.file.fd >= 0:
+        close(control.file.fd)
+    control.memory = NULL
+    control.head = NULL
+    control.file.fd = -1
+
+
+# ------------------------------------------------------------------------------------------------------------ locks
+
+cdef int held(Control *control, int64_t position, int64_t bytes, bint wait) noexcept nogil:
+    cdef int result = -EINTR
+    while result == -EINTR:
+        result = walrus_record_lock(control.file.fd, position, bytes, wait)
+    return -EAGAIN if result == -EACCES else result
+
+
+cdef int making_begin(Control *control) noexcept nogil:
+    """Slots of cursors and names are made by one process at a time. 0 or -errno."""
+    return held(control, 0, 1, True)
+
+
+cdef void making_end(Control *control) noexcept nogil:
+    walrus_record_unlock(control.file.fd, 0, 1)
+
+
+cdef int control_own(Control *control, ControlCursor *slot) noexcept nogil:
+    # All of the slot's bytes: the kernel merges the locks of neighbours into one.
+    cdef int64_t position = CURSORS_AT + (slot - control.cursors) * <int64_t>sizeof(ControlCursor)
+    cdef int result = held(control, position, sizeof(ControlCursor), False)
+    if result == 0:
+        walrus_store32(&slot.owner_pid, <uint32_t>getpid())
+    return result
+
+
+cdef int control_storing(Control *control, const ControlCursor *slot) noexcept nogil:
+    return held(control, CONTROL_BYTES + (slot - control.cursors), 1, True)
+
+
+cdef void control_stored(Control *control, const ControlCursor *slot) noexcept nogil:
+    walrus_record_unlock(control.file.fd, CONTROL_BYTES + (slot - control.cursors), 1)
 
 
 # ------------------------------------------------------------------------------------------------------------ slots
@@ -255,7 +321,10 @@ cdef int topic_fill(Control *control, uint32_t number, uint64_t id, const uint8_
     # A slot of an earlier open that speaks of the same topic keeps its name: the heap does not grow from open to open.
     if not (slot.id == id and slot.name_bytes == name_bytes and slot.name_position + name_bytes <= control.head.names_used
             and memcmp(control.names + slot.name_position, name, name_bytes) == 0):
-        result = name_put(control, name, name_bytes, &position)
+        result = making_begin(control)
+        if result == 0:
+            result = name_put(control, name, name_bytes, &position)
+            making_end(control)
         if result < 0:
             return result
     else:
@@ -318,22 +387,53 @@ cdef int cursor_fill(Control *control, uint32_t number, uint64_t id, uint64_t to
     return 0
 
 
-cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
-                                   uint32_t name_bytes, int *code) noexcept nogil:
+cdef ControlCursor *control_cursor_named(Control *control, uint64_t topic_id, uint32_t kind, const uint8_t *name,
+                                         uint32_t name_bytes) noexcept nogil:
     cdef ControlCursor *slot
+    cdef uint32_t i
+    for i in range(walrus_load32(&control.head.cursors)):
+        slot = control.cursors + i
+        if (slot.topic_id == topic_id and slot.state == 1 and slot.kind == kind and slot.name_bytes == name_bytes
+                and slot.crc == control_cursor_crc(slot)
+                and <uint64_t>slot.name_position + name_bytes <= walrus_load32(&control.head.names_used)
+                and memcmp(control.names + slot.name_position, name, name_bytes) == 0):
+            return slot
+    return NULL
+
+
+cdef int cursor_make(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
+                     uint32_t name_bytes, ControlCursor **made) noexcept nogil:
+    """Other processes make slots too, perhaps this one: looked for, numbered and made under one lock. 0 or -errno."""
     cdef uint32_t number
-    code[0] = 0
-    walrus_lock(&control.lock)
-    slot = control_cursor_known(control, id)
-    if slot == NULL:
-        walrus_record_lock(control.file.fd, 0, 1, 1)    # reader processes make slots too
-        number = control.head.cursors
-        code[0] = cursor_fill(control, number, id, topic_id, kind, name, name_bytes)
-        if code[0] == 0:
-            slot = control.cursors + number
+    cdef int result = making_begin(control)
+    if result < 0:
+        return result
+    number = walrus_load32(&control.head.cursors)
+    if number != control.own_cursors:
+        made[0] = control_cursor_named(control, topic_id, kind, name, name_bytes)
+    if made[0] == NULL:
+        if id == 0:
+            id = (control.head.epoch << 32) | FOREIGN_ID | number
+        result = cursor_fill(control, number, id, topic_id, kind, name, name_bytes)
+        if result == 0:
+            made[0] = control.cursors + number
+            if number == control.own_cursors:
+                control.own_cursors = number + 1
             walrus_fence()
             walrus_store32(&control.head.cursors, number + 1)
-        walrus_record_unlock(control.file.fd, 0, 1)
+    making_end(control)
+    return result
+
+
+cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
+                                   uint32_t name_bytes, int *code) noexcept nogil:
+    cdef ControlCursor *slot = NULL
+    code[0] = 0
+    walrus_lock(&control.lock)
+    if id:
+        slot = control_cursor_known(control, id)
+    if slot == NULL:
+        code[0] = cursor_make(control, id, topic_id, kind, name, name_bytes, &slot)
     walrus_unlock(&control.lock)
     return slot
 
@@ -344,45 +444,78 @@ cdef uint32_t value_crc(const ControlCursor *slot, const ControlValue *value) no
     return crc32c(slot.crc, &value.stamp, 16)
 
 
-cdef inline bint whole(const ControlValue *value) noexcept nogil:
-    return value.begin == value.end and value.begin != 0
+cdef inline uint32_t after(uint32_t number) noexcept nogil:
+    """Numbers of stores; 0 is none."""
+    cdef uint32_t following = number + 1
+    return following if following else <uint32_t>1
+
+
+cdef int judged(const ControlCursor *slot, const ControlValue *value) noexcept nogil:
+    """1: valid; 0: none, or a store that was cut short; -1: damaged."""
+    if value.begin == 0 and value.end == 0:
+        return 0
+    # The checksum first: where it is right the store was whole, whatever the two numbers say.
+    if value.crc == value_crc(slot, value):
+        return 1
+    return 0 if value.begin == after(value.end) else -1
+
+
+cdef void pair_copy(const ControlCursor *slot, ControlValue *pair) noexcept nogil:
+    """While its owner stores: two copies that are alike stood there at one time, for no stamp is given twice."""
+    cdef ControlValue again[2]
+    cdef int _
+    for _ in range(LOOKS_MAX):
+        memcpy(pair, &slot.pair[0], sizeof(again))
+        walrus_fence()
+        memcpy(&again[0], &slot.pair[0], sizeof(again))
+        walrus_fence()
+        if memcmp(pair, &again[0], sizeof(again)) == 0:
+            return
+        walrus_pause()
 
 
 cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noexcept nogil:
-    cdef ControlValue *target = &slot.pair[0]
-    cdef uint32_t number
-    # The other one than the newest whole: a store cut short is simply begun again.
-    if whole(&slot.pair[0]) and (not whole(&slot.pair[1]) or slot.pair[0].stamp > slot.pair[1].stamp):
-        target = &slot.pair[1]
+    cdef ControlValue *target
+    cdef int valid[2]
+    cdef int i, into = 0
+    for i in range(2):
+        valid[i] = judged(slot, &slot.pair[i])
+    if valid[0] < 0:
+        into = 1
+    elif valid[0] == 1 and valid[1] >= 0 and (valid[1] == 0 or slot.pair[0].stamp > slot.pair[1].stamp):
+        into = 1
     if WALRUS_DEBUG and rule_broken(RULE_SLOT_PAIR):
-        target = &slot.pair[0]
-    number = (target.begin if target.begin > target.end else target.end) + 1
-    if number == 0:
-        number = 1
-    walrus_store32(&target.begin, number)
+        into = 0
+    target = &slot.pair[into]
+    walrus_store32(&target.begin, after(target.end))
     walrus_fence()
     target.stamp = stamp
     target.value = value
     target.crc = value_crc(slot, target)
     walrus_fence()
-    walrus_store32(&target.end, number)
+    walrus_store32(&target.end, target.begin)
+    if valid[1 - into] < 0:
+        walrus_fence()
+        memset(&slot.pair[1 - into], 0, sizeof(ControlValue))
 
 
 cdef int control_load(const ControlCursor *slot, uint64_t *stamp, uint64_t *value) noexcept nogil:
-    cdef int i, found = 0
+    cdef ControlValue pair[2]
+    cdef int i, valid, found = 0
+    pair_copy(slot, pair)
     for i in range(2):
-        if not whole(&slot.pair[i]):
-            continue
-        if slot.pair[i].crc != value_crc(slot, &slot.pair[i]):
+        valid = judged(slot, &pair[i])
+        if valid < 0:
             return -1
-        if not found or slot.pair[i].stamp > stamp[0]:
+        if valid and (not found or pair[i].stamp > stamp[0]):
             found = 1
-            stamp[0] = slot.pair[i].stamp
-            value[0] = slot.pair[i].value
+            stamp[0] = pair[i].stamp
+            value[0] = pair[i].value
     return found
 
 
 cdef void control_wake(Control *control) noexcept nogil:
-    if control.head != NULL and walrus_load32(&control.head.sleepers):
+    # Who sleeps says so anew each time: one that was killed costs one call, not one per append.
+    if control.head != NULL and walrus_load32(&control.head.sleepers) and walrus_exchange32(&control.head.sleepers, 0):
         walrus_add32(&control.head.wake_word, 1)
         walrus_futex_wake(&control.head.wake_word, 0x7FFFFFFF, 1)

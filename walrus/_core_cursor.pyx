@@ -13,11 +13,12 @@ cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._core cimport lock_slice, only_durable, readable_end
-from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_range
+from walrus._control cimport ControlCursor
+from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_cursor_in_use, raise_range
 from walrus._core_read cimport batch_taken, checked_bytes, checked_entries, empty_batch, reader_made
 from walrus._core_topic cimport encoded_name
 from walrus._cursors cimport cursor_commit, cursor_enter, cursor_find
-from walrus._libc cimport (int64_t, uint8_t, walrus_add32, walrus_futex_wait, walrus_load32, walrus_load64,
+from walrus._libc cimport (EAGAIN, int64_t, uint8_t, walrus_add32, walrus_futex_wait, walrus_load32, walrus_load64,
                            walrus_monotonic_ns, walrus_store64, walrus_trylock, walrus_unlock)
 from walrus._log_state cimport LOG_NO_MEMORY, LOG_POISONED, SCHEDULE_EACH, SCHEDULE_NONE, Log
 from walrus._read cimport reader_free
@@ -127,6 +128,9 @@ cdef class CursorHandle:
         cdef int code
         with nogil:
             code = cursor_commit(self.cursor, &self.topic.state.catalog, offset)
+        if code == -EAGAIN:
+            raise_cursor_in_use(self.topic.log.path, self.topic.name, self.name,
+                                (<ControlCursor *>self.cursor.control).owner_pid)
         if code:
             raise_code(self.topic.state, code, "store a cursor", self.topic.name, offset)
         self.cursor.damaged = False
@@ -262,8 +266,9 @@ cdef class CursorHandle:
         """Stores the position, or `offset`: where processing goes on after a restart.
 
         Survives SIGKILL when it returns; a power cut when it returns under ``SyncEach``, else with the log's next sync.
-        Raises ``OffsetOutOfRange``, ``StorageFullError``, ``ClosedError``, ``CorruptionError`` (the stored position is
-        damaged: seek first).
+        The first one makes this process the cursor's owner, until the log is closed. Raises ``CursorInUseError``
+        (another process owns it), ``OffsetOutOfRange``, ``StorageFullError``, ``ClosedError``, ``CorruptionError`` (the
+        stored position is damaged: seek first).
         """
         cdef uint64_t value
         self.topic.log.enter("commit")

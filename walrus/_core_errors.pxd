@@ -2,7 +2,7 @@
 
 Layer: the Python border. With the GIL.
 """
-from walrus._libc cimport int64_t, uint64_t
+from walrus._libc cimport int64_t, uint32_t, uint64_t
 from walrus._log_state cimport Log
 from walrus._read cimport ReadFailure
 from walrus._topics cimport Topic
@@ -17,5 +17,7 @@ cdef int raise_open(Log *log, int code, object path, int64_t holder) except -1
 cdef int raise_range(Log *log, Topic *state, object name, uint64_t offset) except -1
 # The slot of cursor `name` (None: the shared one) of `topic` does not validate.
 cdef int raise_cursor(Log *log, object topic, object name) except -1
+# Another process, `pid` if that is known (else 0), owns cursor `name`.
+cdef int raise_cursor_in_use(object path, object topic, object name, uint32_t pid) except -1
 cdef int raise_at_close(Log *log, int code) except -1
 cdef int raise_closed(Log *log) except -1

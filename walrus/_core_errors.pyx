@@ -131,6 +131,12 @@ cdef int raise_cursor(Log *log, object topic, object name) except -1:
         "offset where processing is to go on", topic=topic, path=path, file="control")
 
 
+cdef int raise_cursor_in_use(object path, object topic, object name, uint32_t pid) except -1:
+    raise errors.CursorInUseError(
+        f"cursor {name!r} of topic {topic!r} in {path} is owned by another process{f', {pid}' if pid else ''}: one at a "
+        "time commits it; it is free when that one closes the log or ends, or use another name", topic=topic, path=path)
+
+
 cdef int raise_at_close(Log *log, int code) except -1:
     raise full_at_close(log) if code == LOG_FULL else described(log, code, "close the log", None, None)
 

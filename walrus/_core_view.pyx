@@ -8,24 +8,28 @@ Threads: any. The disk is read without the GIL.
 """
 from cpython.exc cimport PyErr_CheckSignals
 
-from walrus._control cimport CONTROL_CLOSED, ControlCursor, ControlTopic, control_load
-from walrus._core_errors cimport raise_open, raise_range, raise_read
+from walrus._control cimport CONTROL_CLOSED, ControlCursor, ControlTopic, control_forked, control_load
+from walrus._core_errors cimport raise_cursor_in_use, raise_open, raise_range, raise_read
 from walrus._core_read cimport Batch
-from walrus._libc cimport ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t
-from walrus._log_state cimport LOG_END, LOG_LOCKED, LOG_OUT_OF_RANGE, LOG_UNSETTLED
+from walrus._libc cimport EAGAIN, ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t, walrus_futex_wait
+from walrus._log_state cimport LOG_END, LOG_OUT_OF_RANGE, LOG_UNSETTLED
 from walrus._read cimport Reader, reader_failure, reader_free, reader_new
 from walrus._topics cimport Topic, topic_by_name
-from walrus._view cimport (View, view_close, view_cursor, view_cursor_commit, view_cursor_own, view_end, view_open, view_poll,
-                           view_sleep, view_stale, view_take, view_topics)
+from walrus._view cimport (View, view_close, view_cursor, view_cursor_commit, view_end, view_open, view_poll,
+                           view_sleep_begin, view_stale, view_take, view_topics)
 
 import os
 import threading
 import time
+import weakref
 
-from walrus.errors import ClosedError, CorruptionError, CursorInUseError, OffsetOutOfRange, WalrusError
+from walrus.errors import ClosedError, CorruptionError, OffsetOutOfRange, WalrusError
 
-SETTLE_S = 10.0                         # so long a writer may take to open the log
-SETTLE_SLICE_S = 0.002
+cdef enum:
+    UNMARKED_SLICE_NS = 5000000         # where the control file cannot be written, nobody knows that somebody sleeps
+
+cdef double SETTLE_S = 10.0             # so long a writer may take to open the log
+cdef double SETTLE_SLICE_S = 0.002
 
 
 cdef class ViewHandle:
@@ -34,6 +38,7 @@ cdef class ViewHandle:
     cdef object lock
     cdef dict readers                   # encoded topic name -> address of its Reader
     cdef readonly bint uncommitted
+    cdef object __weakref__
 
     def __init__(self, str path, bint uncommitted):
         self.path = path
@@ -44,6 +49,7 @@ cdef class ViewHandle:
         if self.view == NULL:
             raise MemoryError()
         self.map_anew()
+        _handles.add(self)
 
     def __dealloc__(self):
         if self.view != NULL:
@@ -58,33 +64,49 @@ cdef class ViewHandle:
         view_close(self.view)
 
     cdef int map_anew(self) except -1:
+        """Cursors that are owned stay so, while the control file is the same one."""
         cdef bytes encoded = os.fsencode(self.path)
         cdef const char *name = encoded
-        cdef int code
+        cdef int code, fd
+        kept = os.dup(self.view.log.control.file.fd) if self.view.opened else None
+        self.unmap()
         until = time.monotonic() + SETTLE_S
-        while True:
-            with nogil:
-                code = view_open(self.view, name)
-            if code == 0:
-                return 0
-            view_close(self.view)
-            if code == -ENOENT:
-                raise FileNotFoundError(ENOENT, "there is no log here: read_only=True makes none", self.path)
-            if code != LOG_UNSETTLED:
-                raise_open(&self.view.log, code, self.path, 0)
-            if time.monotonic() > until:
-                raise ClosedError(f"{self.path} was not closed before its writer or the machine went down, and nobody has opened it for "
-                                  "writing since; do that once, which recovers it", path=self.path)
-            time.sleep(SETTLE_SLICE_S)
+        try:
+            while True:
+                fd = os.dup(kept) if kept is not None else -1
+                with nogil:
+                    code = view_open(self.view, name, fd)
+                if code == 0:
+                    return 0
+                view_close(self.view)
+                if code == -ENOENT:
+                    raise FileNotFoundError(ENOENT, "there is no log here: read_only=True makes none", self.path)
+                if code != LOG_UNSETTLED:
+                    raise_open(&self.view.log, code, self.path, 0)
+                if time.monotonic() > until:
+                    raise ClosedError(f"{self.path} was not closed before its writer or the machine went down, and "
+                                      "nobody has opened it for writing since; do that once, which recovers it",
+                                      path=self.path)
+                time.sleep(SETTLE_SLICE_S)
+        finally:
+            if kept is not None:
+                os.close(kept)
 
     cdef int current(self) except -1:
         """Before each call, with the lock: open, and the files of the writer that there is now."""
         if self.view == NULL:
             raise ClosedError(f"the log {self.path} is closed; open it again", path=self.path)
         if not self.view.opened or view_stale(self.view):
-            self.unmap()
             self.map_anew()
         return 0
+
+    def _forked(self):
+        """In a fork's child: what is mapped and locked is the parent's. Used here, it is opened anew."""
+        self.lock = threading.Lock()
+        if self.view != NULL and self.view.opened:
+            control_forked(&self.view.log.control)
+            self.view.opened = False
+            self.readers.clear()
 
     cdef Topic *find(self, bytes name) except? NULL:
         cdef Topic *topic
@@ -212,30 +234,56 @@ cdef class ViewHandle:
     def commit(self, bytes topic_name, bytes cursor_name, uint64_t value):
         """Stores the position: it survives SIGKILL of both processes now, the power with the writer's next sync."""
         cdef Topic *topic
-        cdef ControlCursor *slot = NULL
+        cdef uint32_t owner = 0
         cdef int code
         text = topic_name.decode("utf-8", "surrogateescape")
         with self.lock:
-            self.current()
-            topic = self.find(topic_name)
-            if topic == NULL or value > topic.end:
-                raise OffsetOutOfRange(f"offset {value} lies beyond the end of topic {text!r} in {self.path}; commit what was read",
-                                       topic=text, offset=value, path=self.path)
-            code = view_cursor_own(self.view, topic, <const uint8_t *><const char *>cursor_name, <uint32_t>len(cursor_name), &slot)
-            if code == LOG_LOCKED:
-                raise CursorInUseError(f"cursor {cursor_name.decode('utf-8', 'surrogateescape')!r} of topic {text!r} in {self.path} is owned by "
-                                       "another process; it is free when that one ends, or use another name", topic=text, path=self.path)
+            while True:
+                self.current()
+                topic = self.find(topic_name)
+                code = LOG_OUT_OF_RANGE
+                if topic != NULL:
+                    code = view_cursor_commit(self.view, topic, <const uint8_t *><const char *>cursor_name,
+                                              <uint32_t>len(cursor_name), value, &owner)
+                if not view_stale(self.view):
+                    break
+            if code == LOG_OUT_OF_RANGE:
+                raise_range(&self.view.log, topic, text, value)
+            if code == -EAGAIN:
+                raise_cursor_in_use(self.path, text, cursor_name.decode("utf-8", "surrogateescape"), owner)
             if code == -EROFS:
                 raise WalrusError(f"the control file in {self.path} cannot be written by this process: cursors cannot be committed here",
                                   path=self.path)
             if code:
                 raise OSError(-code, os.strerror(-code), self.path)
-            view_cursor_commit(self.view, slot, value)
 
-    def sleep(self, double seconds):
-        """Until something is published, at most that long; False if it is closed. Does not hold the lock: others may read meanwhile."""
+    def sleep(self, bytes name, uint64_t position, double seconds):
+        """Until something is published, at most that long; not at all if the topic has something at `position`.
+
+        Other threads may use the handle meanwhile.
+        """
         cdef int64_t timeout_ns = <int64_t>(seconds * 1e9)
+        cdef uint32_t *word = NULL
+        cdef uint32_t seen = 0
+        cdef bint shared = False
         with self.lock:
             self.current()
-            with nogil:
-                view_sleep(self.view, timeout_ns)
+            if not view_sleep_begin(self.view, self.find(name), position, self.uncommitted, &word, &seen):
+                return
+            shared = self.view.writable
+        # Without the lock: only the kernel looks at the word from here on, which may be unmapped meanwhile.
+        if not shared and timeout_ns > UNMARKED_SLICE_NS:
+            timeout_ns = UNMARKED_SLICE_NS
+        with nogil:
+            walrus_futex_wait(word, seen, timeout_ns, 1)
+
+
+_handles = weakref.WeakSet()
+
+
+def _after_fork():
+    for handle in list(_handles):
+        handle._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -10,8 +10,11 @@ from walrus._catalog cimport Catalog
 cdef Cursor *cursor_find(Topic *topic, uint32_t kind, const uint8_t *name, uint32_t name_bytes) noexcept nogil
 # Finds it, or makes it at the topic's low watermark (no change of the catalog until it commits). NULL: out of memory.
 cdef Cursor *cursor_enter(Topic *topic, Catalog *catalog, uint32_t kind, const uint8_t *name, uint32_t name_bytes) noexcept nogil
-# Persists `value`: slot pair of the control file (SIGKILL-safe on return), pending change for the next sync. 0 or -errno.
+# Persists `value`: slot pair of the control file (SIGKILL-safe on return), pending change for the next sync. The first
+# one makes this process the cursor's owner. 0, -EAGAIN: another process owns it; -errno.
 cdef int cursor_commit(Cursor *cursor, Catalog *catalog, uint64_t value) noexcept nogil
+# A truncation: it stands at `end` at most, whoever owns it. 0 or -errno.
+cdef int cursor_set_back(Cursor *cursor, Catalog *catalog, uint64_t end) noexcept nogil
 cdef uint64_t cursors_lowest(Topic *topic) noexcept nogil                    # lowest committed; 2^64 - 1 if there is none
 # Deletes it: a catalog change, its slot is free again. 0 or -ENOMEM. The struct stays for handles; it is in no list any more.
 cdef int cursor_delete(Cursor *cursor, Catalog *catalog) noexcept nogil

@@ -103,6 +103,7 @@ cdef extern from *:
     uint32_t walrus_exchange32(void *p, uint32_t v) noexcept nogil
     bint walrus_swap32(uint32_t *p, uint32_t old, uint32_t new_value) noexcept nogil
     void walrus_fence() noexcept nogil
+    void walrus_pause() noexcept nogil
     void walrus_sleep_ns(int64_t ns) noexcept nogil
     uint64_t walrus_inode(int fd) noexcept nogil
     uint64_t walrus_inode_at(int directory, const char *name) noexcept nogil

@@ -9,18 +9,18 @@ Threads: log_open and log_close of one log by one thread; different logs share n
 """
 from walrus._catalog cimport catalog_change, catalog_close
 from walrus._changes cimport CHANGE_TOPIC, Change
-from walrus._control cimport ControlTopic, control_close, control_topic
+from walrus._control cimport ControlTopic, control_close, control_forked, control_topic
 from walrus._device cimport DEVICE_AUTO, device_close, device_forked, device_open
 from walrus._extent cimport BLOCK_BYTES
 from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._iothread cimport iothread_start, iothread_stop
 from walrus._journal cimport JOURNAL_FILE_BYTES, journal_close
 from walrus._journal_reuse cimport snapshot_take
-from walrus._libc cimport (EEXIST, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC, O_CREAT, O_DIRECTORY,
-                           O_RDONLY, O_RDWR, calloc, close, errno, flock, free, ftruncate, getpid, kill, malloc, memset,
-                           mkdir, open, openat, posix_memalign, pread, pthread_atfork, pwrite, strlen,
-                           walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns, walrus_sleep_ns,
-                           walrus_store32, walrus_store64, walrus_swap32, walrus_unlock)
+from walrus._libc cimport (EDQUOT, EEXIST, ENOSPC, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC,
+                           O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, calloc, close, errno, flock, free, ftruncate, getpid,
+                           kill, malloc, memset, mkdir, open, openat, posix_memalign, pread, pthread_atfork, pwrite,
+                           strlen, walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns,
+                           walrus_sleep_ns, walrus_store32, walrus_store64, walrus_swap32, walrus_unlock)
 from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_INTERRUPTED, LOG_LOCKED,
                                 LOG_NO_MEMORY, LOG_POISONED, RECORD_BYTES_MAX, RECORD_GROUPS_MAX, SCHEDULE_EACH,
                                 SCHEDULE_MILLISECONDS, STAGING_BYTES_DEFAULT, TAIL_BYTES_MAX, log_check, log_fail)
@@ -65,6 +65,7 @@ cdef void child_after_fork() noexcept nogil:
         if log.lock_fd >= 0:
             close(log.lock_fd)
         log.lock_fd = -1
+        control_forked(&log.control)
         device_forked(&log.device)
         log = <Log *>log.next_open
     open_logs_lock = 0
@@ -134,7 +135,9 @@ cdef int lock_take(Log *log, int64_t *holder) noexcept nogil:
             return LOG_LOCKED
         walrus_sleep_ns(1000000)
     snprintf(text, sizeof(text), b"%d\n", getpid())
-    if ftruncate(log.lock_fd, 0) < 0 or pwrite(log.lock_fd, text, strlen(text), 0) < 0:
+    # For whoever is refused: no reason not to open where there is no space for it.
+    if (ftruncate(log.lock_fd, 0) < 0
+            or (pwrite(log.lock_fd, text, strlen(text), 0) < 0 and errno != ENOSPC and errno != EDQUOT)):
         return -errno
     return 0
 

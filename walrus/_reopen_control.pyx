@@ -1,8 +1,9 @@
 """Reopening the control table: cursors' slot pairs of an earlier open, what its writer told other processes, and what
 they see from now on.
 
-Rules kept here: one_counter (of snapshot, journal and slot pair the highest stamp wins), open_clamps (a cursor beyond
-the recovered end is set back to it, under a new stamp, in the snapshot of this very open).
+Rules kept here: one_counter (of snapshot and journal the highest stamp wins, and of a slot pair that of another boot
+wrote; in its own boot every commit went through the slot, and the pair wins), open_clamps (a cursor beyond the
+recovered end is set back to it, under a new stamp, in the snapshot of this very open).
 
 A control file of this boot, or one that was closed cleanly, is to be trusted: a cursor whose slot is damaged or
 missing there is damaged, for nobody knows where it stood. After a power cut the newest of snapshot and journal
@@ -12,13 +13,14 @@ Threads: opening alone. No GIL.
 """
 from walrus._control cimport (CONTROL_TOPICS_MAX, ControlCursor, ControlHead, ControlTopic, control_begin,
                               control_cursor,
-                              control_load, control_open, control_ready, control_store, control_topic)
+                              control_load, control_open, control_ready, control_store, control_stored, control_storing,
+                              control_topic)
 from walrus._cursors cimport cursors_adopt
-from walrus._findings cimport findings_claim
+from walrus._findings cimport findings_claim, refuse
 from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, memcmp, memset, uint8_t, uint32_t, uint64_t, walrus_load64,
                            walrus_store32,
                            walrus_store64)
-from walrus._log_state cimport Log
+from walrus._log_state cimport LOG_TOO_NEW, Log
 from walrus._rules cimport RULE_OPEN_CLAMPS, rule_broken
 from walrus._snapshot_format cimport SNAPSHOT_CLEAN_CLOSE
 from walrus._staging cimport Chunk
@@ -66,6 +68,8 @@ cdef int reopen_control(Findings *findings, const SnapshotHead *head) noexcept n
     cdef uint64_t stamp
     cdef int result = control_open(&log.control, &log.device, log.catalog.log_id, log.catalog.boot_id,
                                    log.recovery.created, &kept)
+    if result > 0:
+        return refuse(log, LOG_TOO_NEW, b"a control file", b"control", result)
     if result < 0 or log.recovery.created:
         return result
     log.catalog.control = &log.control
@@ -130,10 +134,16 @@ cdef int cursor_share(Log *log, Cursor *cursor) noexcept nogil:
             return code
         cursor.control = <uint8_t *>slot
     loaded = control_load(slot, &stamp, &value)
+    if loaded > 0 and stamp == cursor.stamp and value == cursor.committed:
+        return 0
+    code = control_storing(&log.control, slot)      # its owner may be a process that reads, and lives
+    if code < 0:
+        return code
     if loaded < 0:                                  # of an earlier boot: no value of it counts
         memset(&slot.pair[0], 0, sizeof(slot.pair))
-    if loaded <= 0 or stamp != cursor.stamp or value != cursor.committed:
-        control_store(slot, cursor.stamp, cursor.committed)
+    control_store(slot, cursor.stamp, cursor.committed)
+    control_stored(&log.control, slot)
+    cursor.slot_stamp = cursor.stamp
     return 0
 
 

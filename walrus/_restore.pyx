@@ -8,6 +8,7 @@ Threads: opening alone. No GIL.
 """
 from walrus._changes cimport (CHANGE_CLEAN, CHANGE_CURSOR, CHANGE_CURSOR_DELETED, CHANGE_CUT, CHANGE_LOW,
                               CHANGE_REPAIRED, CHANGE_RETENTION, CHANGE_TOPIC, Change)
+from walrus._control cimport FOREIGN_ID
 from walrus._cursors cimport cursor_enter
 from walrus._extent cimport MAX_TOPIC_NAME_BYTES
 from walrus._libc cimport ENOMEM, WALRUS_DEBUG, free, malloc, memcpy, memmove, realloc
@@ -126,7 +127,7 @@ cdef Cursor *restore_cursor(Findings *findings, Topic *topic, uint64_t id, uint3
         cursor.id = id
     # The id is an old one: entering it has used up none.
     findings.log.catalog.next_cursor = next_cursor
-    if (id & <uint64_t>0xFFFFFFFF) > next_cursor:
+    if not id & FOREIGN_ID and (id & <uint64_t>0xFFFFFFFF) > next_cursor:
         findings.log.catalog.next_cursor = id & <uint64_t>0xFFFFFFFF
     cursor.durable_once = True
     return cursor

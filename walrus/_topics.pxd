@@ -34,6 +34,8 @@ ctypedef struct Cursor:
     uint64_t taken                  # entries handed out since the last commit (AtLeastOnce)
     uint32_t control_slot
     uint8_t *control                # its ControlCursor in the control file, or NULL
+    uint64_t slot_stamp             # of the value last seen or stored there
+    bint owned                      # this process holds the slot's lock: only it stores
     uint64_t pending_at             # its change in catalog.pending, while pending_generation is the catalog's
     uint64_t pending_generation
     bint damaged                    # its slot did not validate: using it raises until seek

@@ -11,7 +11,7 @@ from walrus._append cimport topic_mark_dirty, topic_seal
 from walrus._catalog cimport catalog_change
 from walrus._changes cimport CHANGE_CUT, Change
 from walrus._control cimport ControlTopic
-from walrus._cursors cimport cursor_commit
+from walrus._cursors cimport cursor_set_back
 from walrus._extent cimport GROUP_KIND_PIECE, GroupHeader
 from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._libc cimport (WALRUS_DEBUG, memset, uint32_t, uint64_t, walrus_add32, walrus_futex_wake, walrus_load32, walrus_lock,
@@ -142,8 +142,7 @@ cdef int cursors_clamp(Log *log, Topic *topic, uint64_t offset) noexcept nogil:
         walrus_lock(&cursor.lock)
         if cursor.position > offset:
             cursor.position = offset
-        if cursor.committed > offset:
-            result = cursor_commit(cursor, &log.catalog, offset)
+        result = cursor_set_back(cursor, &log.catalog, offset)
         walrus_unlock(&cursor.lock)
         cursor = cursor.next
     return result

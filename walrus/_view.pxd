@@ -1,10 +1,10 @@
 """View: a log that another process writes, read through its mapped staging and control files and its log files.
 
 Layer: the log. No thread of its own; one call at a time per view (the caller's lock). Nothing here changes an entry: only cursors' slots and
-the count of sleepers in the control file are written.
+the mark of sleepers in the control file are written.
 """
 from walrus._control cimport ControlCursor
-from walrus._libc cimport int64_t, uint8_t, uint32_t, uint64_t
+from walrus._libc cimport uint8_t, uint32_t, uint64_t
 from walrus._log_state cimport Log
 from walrus._read cimport Reader
 from walrus._take cimport Taken
@@ -20,7 +20,9 @@ ctypedef struct View:
     bint opened
 
 # 0; -ENOENT: no log there; LOG_UNSETTLED: wait for its writer, then once more; LOG_FOREIGN, LOG_TOO_NEW, LOG_NO_MEMORY, a negative errno.
-cdef int view_open(View *view, const char *path) noexcept nogil
+# `control_fd`: of an earlier view of it, or -1: if it is of the control file that there is now it is used, so that its
+# cursors stay owned; else it is closed.
+cdef int view_open(View *view, const char *path, int control_fd) noexcept nogil
 cdef void view_close(View *view) noexcept nogil
 # Is another writer taking over (other files, other epoch)? Then view_close and view_open, and what was read counts for nothing.
 cdef bint view_stale(View *view) noexcept nogil
@@ -38,9 +40,12 @@ cdef int view_take(View *view, Topic *topic, Reader *reader, uint64_t first, uin
 cdef uint64_t view_end(View *view, Topic *topic, bint uncommitted) noexcept nogil
 # The named cursor's slot, or NULL.
 cdef ControlCursor *view_cursor(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes) noexcept nogil
-# ... made if it is missing. 0, LOG_LOCKED: another process owns it; -EROFS: the control file cannot be written; a negative errno.
-cdef int view_cursor_own(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes,
-                         ControlCursor **slot) noexcept nogil
-cdef int view_cursor_commit(View *view, ControlCursor *slot, uint64_t value) noexcept nogil
-# Sleeps until something is published, at most timeout_ns.
-cdef void view_sleep(View *view, int64_t timeout_ns) noexcept nogil
+# Stores into it: makes it if it is missing, owns it from here on. 0; -EAGAIN: another process (*owner) owns it;
+# LOG_OUT_OF_RANGE: beyond the end; -EROFS: the control file cannot be written; a negative errno. It counts if the view is
+# not stale afterwards.
+cdef int view_cursor_commit(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes, uint64_t value,
+                            uint32_t *owner) noexcept nogil
+# Before sleeping until something is published: the word, and what it must still be. False: the topic (NULL: none) has
+# something at `position`.
+cdef bint view_sleep_begin(View *view, Topic *topic, uint64_t position, bint uncommitted, uint32_t **word,
+                           uint32_t *seen) noexcept nogil

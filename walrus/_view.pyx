@@ -5,18 +5,20 @@ frame does not validate, chunks and files are looked at anew before anything is 
 
 Threads: one call at a time per view. No GIL.
 """
-from walrus._control cimport (CONTROL_CLOSED, CONTROL_MAGIC, CONTROL_VERSION, ControlCursor, ControlHead, ControlTopic, control_cursor,
-                              control_store)
+from walrus._control cimport (CONTROL_CLOSED, CONTROL_MAGIC, CONTROL_VERSION, ControlCursor, ControlHead, ControlTopic,
+                              control_cursor, control_cursor_named, control_head_crc, control_own, control_store,
+                              control_stored, control_storing)
 from walrus._device cimport DEVICE_PWRITE, FILE_READ_ONLY, device_close, device_open, device_read, file_open
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_LOG, GROUP_KIND_PIECE, GROUP_KIND_RUN, ExtentHeader, GroupHeader,
                              extent_check, extent_group)
+from walrus._findings cimport refuse
 from walrus._frame cimport FRAME_KIND_PIECE, FrameView, frame_peek, frame_read
-from walrus._libc cimport (ENOENT, ENOMEM, EROFS, MAP_FAILED, MAP_SHARED,
-                           O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE, calloc, close, errno,
-                           free, walrus_inode, walrus_inode_at, memcmp, memcpy, memset, mmap, munmap, open, openat,
-                           posix_memalign, walrus_add32, walrus_add64, walrus_futex_wait, walrus_load32, walrus_load64,
-                           walrus_file_size, walrus_record_lock, walrus_store64)
-from walrus._log_state cimport (LOG_END, LOG_FOREIGN, LOG_LOCKED, LOG_NO_MEMORY, LOG_OUT_OF_RANGE, LOG_TOO_NEW,
+from walrus._libc cimport (EAGAIN, ENOENT, ENOMEM, EROFS, MAP_FAILED, MAP_SHARED, O_CLOEXEC, O_DIRECTORY, O_RDONLY,
+                           O_RDWR, PROT_READ, PROT_WRITE, calloc, close, errno, free, int64_t, memcmp, memcpy, memset,
+                           mmap, munmap, open, openat, posix_memalign, walrus_add32, walrus_add64, walrus_exchange32,
+                           walrus_fence, walrus_file_size, walrus_futex_wait, walrus_inode, walrus_inode_at,
+                           walrus_is_read_only, walrus_load32, walrus_load64, walrus_store64)
+from walrus._log_state cimport (LOG_CORRUPT, LOG_END, LOG_FOREIGN, LOG_NO_MEMORY, LOG_OUT_OF_RANGE, LOG_TOO_NEW,
                                 LOG_UNSETTLED, SCHEDULE_EACH)
 from walrus._logfile_format cimport LogFileHead, logfile_head_read
 from walrus._logfiles cimport LogFile, logfile_drop, logfile_name, logfile_new, logfiles_close
@@ -27,7 +29,8 @@ from walrus._staging cimport (CHUNK_CLASSES, CHUNK_GROUPS, SLOT_USED, STAGING_MA
                               class_bytes, slot_crc)
 from walrus._survey cimport Survey, boot_id_read, survey_directory, survey_free
 from walrus._take cimport take
-from walrus._topics cimport (place_insert, topic_by_id, topic_enter, topic_epoch_limit, topics_close, topics_open)
+from walrus._topics cimport (CURSOR_NAMED, place_insert, topic_by_id, topic_enter, topic_epoch_limit, topics_close,
+                             topics_open)
 from libc.string cimport strncpy
 
 cdef enum:
@@ -43,17 +46,49 @@ cdef enum:
 
 # --------------------------------------------------------------------------------------------------------------- opening
 
-cdef int map_control(View *view) noexcept nogil:
+cdef int control_descriptor(View *view, int kept) noexcept nogil:
+    cdef int directory = view.log.directory
+    cdef int fd = kept
+    if kept >= 0 and walrus_inode(kept) != walrus_inode_at(directory, b"control"):
+        close(kept)
+        fd = -1
+    if fd < 0:
+        fd = openat(directory, b"control", O_RDWR | O_CLOEXEC)
+    if fd < 0:
+        fd = openat(directory, b"control", O_RDONLY | O_CLOEXEC)
+    return fd if fd >= 0 else -errno
+
+
+cdef int head_look(View *view) noexcept nogil:
+    """Is it one to read by? Its writer may be making it, or opening the log."""
     cdef Log *log = &view.log
-    cdef int fd = openat(log.directory, b"control", O_RDWR | O_CLOEXEC)
+    cdef ControlHead head = log.control.head[0]
     cdef uint8_t boot_id[16]
+    walrus_fence()
+    if head.magic != CONTROL_MAGIC:
+        return LOG_FOREIGN
+    if head.crc != control_head_crc(&head):
+        if head.opening or walrus_load32(&log.control.head.opening):
+            return LOG_UNSETTLED
+        return refuse(log, LOG_CORRUPT, b"its head does not validate", b"control", 0)
+    if head.version != CONTROL_VERSION:
+        return refuse(log, LOG_TOO_NEW, b"a control file", b"control", <int>head.version)
+    boot_id_read(boot_id)
+    if head.opening or (head.state != CONTROL_CLOSED and memcmp(head.boot_id, boot_id, 16) != 0):
+        return LOG_UNSETTLED
+    view.epoch = head.epoch
+    memcpy(log.catalog.log_id, head.log_id, 16)
+    return 0
+
+
+cdef int map_control(View *view, int kept) noexcept nogil:
+    cdef Log *log = &view.log
+    cdef int fd = control_descriptor(view, kept)
     cdef void *memory
-    view.writable = fd >= 0
     if fd < 0:
-        fd = openat(log.directory, b"control", O_RDONLY | O_CLOEXEC)
-    if fd < 0:
-        return -errno
+        return fd
     log.control.file.fd = fd
+    view.writable = not walrus_is_read_only(fd)
     view.control_inode = walrus_inode(fd)
     if walrus_file_size(fd) < CONTROL_BYTES:
         return LOG_UNSETTLED
@@ -65,17 +100,7 @@ cdef int map_control(View *view) noexcept nogil:
     log.control.topics = <ControlTopic *>(log.control.memory + TOPICS_AT)
     log.control.cursors = <ControlCursor *>(log.control.memory + CURSORS_AT)
     log.control.names = log.control.memory + NAMES_AT
-    if log.control.head.magic != CONTROL_MAGIC:
-        return LOG_FOREIGN
-    if log.control.head.version != CONTROL_VERSION:
-        return LOG_TOO_NEW
-    view.epoch = walrus_load64(&log.control.head.epoch)
-    boot_id_read(boot_id)
-    if walrus_load32(&log.control.head.opening) or (
-            log.control.head.state != CONTROL_CLOSED and memcmp(log.control.head.boot_id, boot_id, 16) != 0):
-        return LOG_UNSETTLED
-    memcpy(log.catalog.log_id, log.control.head.log_id, 16)
-    return 0
+    return head_look(view)
 
 
 cdef int map_staging(View *view) noexcept nogil:
@@ -112,7 +137,25 @@ cdef int map_staging(View *view) noexcept nogil:
     return 0
 
 
-cdef int view_open(View *view, const char *path) noexcept nogil:
+cdef int parts_open(View *view, int control_fd) noexcept nogil:
+    cdef Log *log = &view.log
+    cdef int result = map_control(view, control_fd)
+    if result:
+        return result
+    result = device_open(&log.device, log.directory, -1, DEVICE_PWRITE)
+    log.device_opened = result == 0
+    if result == 0:
+        result = topics_open(&log.topics)
+    if result == 0:
+        result = read_cache_open(log, READ_CACHE_BYTES)
+    if result == 0:
+        result = map_staging(view)
+    if result == 0:
+        result = view_refresh(view)
+    return result
+
+
+cdef int view_open(View *view, const char *path, int control_fd) noexcept nogil:
     cdef Log *log = &view.log
     cdef int result
     memset(view, 0, sizeof(View))
@@ -124,21 +167,12 @@ cdef int view_open(View *view, const char *path) noexcept nogil:
     strncpy(log.path, path, sizeof(log.path) - 1)
     log.directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if log.directory < 0:
-        return -errno
+        result = -errno
+        if control_fd >= 0:
+            close(control_fd)
+        return result
     view.opened = True
-    result = device_open(&log.device, log.directory, -1, DEVICE_PWRITE)
-    log.device_opened = result == 0
-    if result == 0:
-        result = topics_open(&log.topics)
-    if result == 0:
-        result = read_cache_open(log, READ_CACHE_BYTES)
-    if result == 0:
-        result = map_control(view)
-    if result == 0:
-        result = map_staging(view)
-    if result == 0:
-        result = view_refresh(view)
-    return result
+    return parts_open(view, control_fd)
 
 
 cdef void view_close(View *view) noexcept nogil:
@@ -481,51 +515,54 @@ cdef int view_take(View *view, Topic *topic, Reader *reader, uint64_t first, uin
 # --------------------------------------------------------------------------------------------------------------- cursors
 
 cdef ControlCursor *view_cursor(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes) noexcept nogil:
-    cdef ControlCursor *slot
-    cdef uint32_t i
-    for i in range(walrus_load32(&view.log.control.head.cursors)):
-        slot = view.log.control.cursors + i
-        if (slot.topic_id == topic.id and slot.state == 1 and slot.kind == 0 and slot.name_bytes == name_bytes
-                and memcmp(view.log.control.names + slot.name_position, name, name_bytes) == 0):
-            return slot
-    return NULL
+    return control_cursor_named(&view.log.control, topic.id, CURSOR_NAMED, name, name_bytes)
 
 
-cdef int view_cursor_own(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes,
-                         ControlCursor **found) noexcept nogil:
-    cdef int fd = view.log.control.file.fd, code = 0
-    cdef uint64_t id
-    cdef ControlCursor *slot
+cdef int owned_slot(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes,
+                    ControlCursor **slot) noexcept nogil:
+    cdef int code = 0
+    slot[0] = view_cursor(view, topic, name, name_bytes)
+    if slot[0] == NULL:
+        view.log.control.cursors_allocated = 0      # how far there are blocks is not known: others make slots too
+        view.log.control.names_allocated = 0
+        slot[0] = control_cursor(&view.log.control, 0, topic.id, CURSOR_NAMED, name, name_bytes, &code)
+    return control_own(&view.log.control, slot[0]) if code == 0 else code
+
+
+cdef int view_cursor_commit(View *view, Topic *topic, const uint8_t *name, uint32_t name_bytes, uint64_t value,
+                            uint32_t *owner) noexcept nogil:
+    cdef ControlHead *head = view.log.control.head
+    cdef ControlCursor *slot = NULL
+    cdef int code
     if not view.writable:
         return -EROFS
-    slot = view_cursor(view, topic, name, name_bytes)
-    if slot == NULL:
-        # Made under the lock that the writer takes too when it makes one.
-        view.log.control.cursors_allocated = 0
-        view.log.control.names_allocated = 0
-        id = (view.epoch << 32) | <uint64_t>0x80000000 | walrus_load32(&view.log.control.head.cursors)
-        slot = control_cursor(&view.log.control, id, topic.id, 0, name, name_bytes, &code)
-        if slot == NULL:
-            return code
-    if walrus_record_lock(fd, <int64_t>(CURSORS_AT + (slot - view.log.control.cursors) * sizeof(ControlCursor)), 1, 0) < 0:
-        return LOG_LOCKED
-    found[0] = slot
-    return 0
+    code = owned_slot(view, topic, name, name_bytes, &slot)
+    if code == -EAGAIN:
+        owner[0] = walrus_load32(&slot.owner_pid)
+    if code == 0:
+        code = control_storing(&view.log.control, slot)
+    if code:
+        return code
+    # Under that lock: a truncation sets cursors back under it, when it has stored the new end.
+    if value > walrus_load64(&(<ControlTopic *>topic.control).end):
+        code = LOG_OUT_OF_RANGE
+    else:
+        control_store(slot, walrus_add64(&head.stamp, 1), value)
+    control_stored(&view.log.control, slot)
+    if code == 0:
+        walrus_add32(&head.foreign_commits, 1)
+    return code
 
 
-cdef int view_cursor_commit(View *view, ControlCursor *slot, uint64_t value) noexcept nogil:
-    control_store(slot, walrus_add64(&view.log.control.head.stamp, 1), value)
-    walrus_add32(&view.log.control.head.foreign_commits, 1)
-    return 0
+# ------------------------------------------------------------------------------------------------------------- sleeping
 
-
-cdef void view_sleep(View *view, int64_t timeout_ns) noexcept nogil:
+cdef bint view_sleep_begin(View *view, Topic *topic, uint64_t position, bint uncommitted, uint32_t **word,
+                           uint32_t *seen) noexcept nogil:
     cdef ControlHead *head = view.log.control.head
-    cdef uint32_t seen, never = 0
-    if not view.writable:
-        walrus_futex_wait(&never, 0, timeout_ns if timeout_ns < 5000000 else 5000000, 0)
-        return
-    seen = walrus_load32(&head.wake_word)
-    walrus_add32(&head.sleepers, 1)
-    walrus_futex_wait(&head.wake_word, seen, timeout_ns, 1)
-    walrus_add32(&head.sleepers, <uint32_t>-1)
+    word[0] = &head.wake_word
+    seen[0] = walrus_load32(&head.wake_word)
+    if view.writable:
+        # Whoever wakes takes the mark away, so a sleeper that was killed costs one call. What is published from here on
+        # raises the word, but for a store that a processor had not let out yet: that is seen when the slice is over.
+        walrus_exchange32(&head.sleepers, 1)
+    return topic == NULL or view_end(view, topic, uncommitted) <= position

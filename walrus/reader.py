@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import NoReturn, Self
 
 from ._core_read import Batch, Entry
 from ._core_view import ViewHandle
-from .errors import OffsetOutOfRange, ReadOnlyError
+from .errors import CorruptionError, OffsetOutOfRange, ReadOnlyError
 from .stats import ReaderStats
 
 __all__ = ["LogReader", "TopicReader", "ViewCursor"]
@@ -148,38 +149,41 @@ class ViewCursor:
             raise ValueError(f"a cursor's name is a str of 1 to 1,024 bytes of UTF-8, not {name!r}")
         self.topic, self.name = topic, name
         self._encoded = name.encode("utf-8", "surrogateescape")
-        stored = self._stored()
-        self._position = topic.oldest_offset if stored is None else stored
-
-    def _stored(self) -> int | None:
-        return self.topic.log._view.committed(self.topic._encoded, self._encoded)
+        self._position: int | None = None
+        with suppress(CorruptionError):
+            self._position = self.committed
 
     @property
     def position(self) -> int:
-        """Offset of the next entry that this handle gives."""
+        """Offset of the next entry that this handle gives.
+
+        Raises ``CorruptionError`` where it would be the stored one and that is damaged, until ``seek()``.
+        """
+        if self._position is None:
+            self._position = self.committed
         return self._position
 
     @property
     def committed(self) -> int:
-        """The stored position; the oldest offset where none was stored."""
-        stored = self._stored()
+        """The stored position; the oldest offset where none was stored. Raises ``CorruptionError``: it is damaged."""
+        stored = self.topic.log._view.committed(self.topic._encoded, self._encoded)
         return self.topic.oldest_offset if stored is None else stored
 
     @property
     def lag(self) -> int:
         """Entries from the position to the end."""
-        return max(0, self.topic.end_offset - self._position)
+        return max(0, self.topic.end_offset - self.position)
 
     def read_batch(self, max_bytes: int = 1 << 20, max_entries: int | None = None) -> Batch:
         """The next entries, at least one if there is one; moves the position. Errors as ``TopicReader.read_batch``."""
-        batch = self.topic.read_batch(self._position, max_bytes, max_entries)
+        batch = self.topic.read_batch(self.position, max_bytes, max_entries)
         if len(batch):
             self._position = batch.offsets[-1] + 1
         return batch
 
     def read_next(self) -> Entry | None:
         """The next entry, or None; moves the position."""
-        batch = self.topic.read_batch(self._position, 0, 1)
+        batch = self.topic.read_batch(self.position, 0, 1)
         if not len(batch):
             return None
         entry = batch.entries()[0]
@@ -196,9 +200,10 @@ class ViewCursor:
     def commit(self, offset: int | None = None) -> None:
         """Stores the position, or `offset`. Survives SIGKILL of reader and writer when it returns, a power cut after the writer's next sync.
 
-        Raises ``CursorInUseError`` where another process has committed this cursor and lives, ``OffsetOutOfRange`` beyond the end.
+        The first one makes this process the cursor's owner, until the log is closed. Raises ``CursorInUseError``
+        (another process owns it), ``OffsetOutOfRange`` beyond the end, ``OSError`` (no space for a new cursor).
         """
-        self.topic.log._view.commit(self.topic._encoded, self._encoded, self._position if offset is None else offset)
+        self.topic.log._view.commit(self.topic._encoded, self._encoded, self.position if offset is None else offset)
 
     def follow(self, timeout: float | None = None) -> Iterator[Entry]:
         """Entries as the writer publishes them; ends after `timeout` seconds without a new one (None: never).
@@ -207,7 +212,7 @@ class ViewCursor:
         """
         last = time.monotonic()
         while True:
-            batch = self.topic.read_batch(self._position, 1 << 18)
+            batch = self.topic.read_batch(self.position, 1 << 18)
             for entry in batch.entries():
                 self._position = entry.offset + 1
                 yield entry
@@ -217,7 +222,7 @@ class ViewCursor:
             left = SLICE_S if timeout is None else last + timeout - time.monotonic()
             if left <= 0:
                 return
-            self.topic.log._view.sleep(min(left, SLICE_S))
+            self.topic.log._view.sleep(self.topic._encoded, self.position, min(left, SLICE_S))
 
     def __repr__(self) -> str:
         return f"<walrus.ViewCursor {self.name!r} of topic {self.topic.name!r}>"
