@@ -460,9 +460,7 @@ cdef int large_begin(Log *log, Topic *topic, AppendRequest *request, uint64_t de
         return result
     topic.busy = True
     request.busy_held = True
-    walrus_lock(&log.catalog.lock)
-    request.piece_stamp = walrus_add64(log.catalog.stamp_word, 1)
-    walrus_unlock(&log.catalog.lock)
+    request.piece_stamp = walrus_add64(log.catalog.stamp_word, 1)      # without catalog.lock, which comes before topic.lock
     request.piece_number = 0
     request.body_done = 0
     walrus_unlock(&topic.lock)
