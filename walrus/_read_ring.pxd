@@ -2,7 +2,7 @@
 
 Layer: devices; used by _device only.
 """
-from walrus._device cimport Device, ReadRange
+from walrus._device_types cimport Device, ReadRange
 from walrus._libc cimport uint32_t
 
 # How many of the ranges it dealt with, from the first; of these, those with the result -EAGAIN are still to be read.

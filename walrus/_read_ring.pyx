@@ -5,7 +5,7 @@ left as -EAGAIN, and _device reads it by pread.
 
 Threads: any, one at a time: under Device.read_lock. The ring is not SINGLE_ISSUER. No GIL, nothing raises.
 """
-from walrus._device cimport (DEVICE_BATCH_MAX, DEVICE_QUEUE_DEPTH, Completion)
+from walrus._device_types cimport DEVICE_BATCH_MAX, DEVICE_QUEUE_DEPTH, Completion
 from walrus._libc cimport (EAGAIN, WALRUS_DEBUG, int64_t, uint32_t, uint64_t, uint8_t, walrus_add64)
 from walrus._ring cimport (Ring, Transfer, ring_collect, ring_free, ring_give_back, ring_in_kernel, ring_make, ring_queue,
                            ring_submit, ring_transfer, ring_wait)

@@ -2,7 +2,7 @@
 
 Layer: devices; used by _device only.
 """
-from walrus._device cimport Completion
+from walrus._device_types cimport Completion, DeviceStats
 from walrus._libc cimport int64_t, uint8_t, uint32_t, uint64_t
 from walrus._uring cimport io_uring
 
@@ -29,7 +29,7 @@ ctypedef struct Ring:
     uint32_t free_count
     uint64_t queued                 # SQEs ever taken
     uint64_t seen                   # CQEs ever seen
-    void *stats                     # a DeviceStats: of a module above, so its type is not known here yet
+    DeviceStats *stats
     int trace
     int wake_fd                     # or -1: nobody wakes this one
     uint64_t wake_value             # where the kernel reads wake_fd to
@@ -39,7 +39,7 @@ ctypedef struct Ring:
 
 # A ring of `entries`, or of fewer where memory may not be locked. `single_issuer`: all calls come from this thread. A negative
 # errno says why there is none.
-cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_fd, int wake_fd, void *stats,
+cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_fd, int wake_fd, DeviceStats *stats,
                    int trace) noexcept nogil
 # Waits until the kernel has none of its memory in hand, then frees all.
 cdef void ring_free(Ring *ring) noexcept nogil

@@ -13,7 +13,6 @@ Invariants:
 
 Threads: one at a time; with SINGLE_ISSUER always the same. No GIL.
 """
-from walrus._device cimport DeviceStats
 from walrus._libc cimport (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENOMEM, ENOSYS, ETIME, ETIMEDOUT, POLLIN, WALRUS_DEBUG, calloc,
                            close, free, malloc, memset, poll, pollfd, read, usleep, walrus_add64, walrus_max64, write)
 from walrus._rules cimport RULE_OPEN_WAITS, rule_broken
@@ -106,7 +105,7 @@ cdef void discard(Ring *ring) noexcept nogil:
     free(ring)
 
 
-cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_fd, int wake_fd, void *stats,
+cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_fd, int wake_fd, DeviceStats *stats,
                    int trace) noexcept nogil:
     cdef Ring *ring = <Ring *>calloc(1, sizeof(Ring))
     cdef int result
@@ -159,10 +158,9 @@ cdef uint64_t ring_in_kernel(Ring *ring) noexcept nogil:
 
 
 cdef void count_submission(Ring *ring, uint32_t submitted) noexcept nogil:
-    cdef DeviceStats *stats = <DeviceStats *>ring.stats
-    walrus_add64(&stats.submissions, 1)
-    walrus_add64(&stats.submitted, submitted)
-    walrus_max64(&stats.submitted_max, submitted)
+    walrus_add64(&ring.stats.submissions, 1)
+    walrus_add64(&ring.stats.submitted, submitted)
+    walrus_max64(&ring.stats.submitted_max, submitted)
 
 
 cdef int ring_submit(Ring *ring) noexcept nogil:
@@ -254,7 +252,7 @@ cdef int64_t advance(Ring *ring, Transfer *transfer, int64_t result) noexcept no
         transfer.done -= transfer.done % transfer.alignment
         if transfer.done == before:
             return -EIO
-    walrus_add64(&(<DeviceStats *>ring.stats).short_transfers, 1)
+    walrus_add64(&ring.stats.short_transfers, 1)
     return -EAGAIN
 
 

@@ -2,7 +2,7 @@
 
 Layer: devices; used by _device and _read_ring only.
 """
-from walrus._device cimport Device, DeviceFile
+from walrus._device_types cimport Device, DeviceFile
 from walrus._libc cimport int64_t, uint8_t, uint32_t, uint64_t
 
 cdef enum:

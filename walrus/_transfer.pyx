@@ -4,7 +4,7 @@ O_DIRECT is declined for a file whose alignment is more than TRANSFER_ALIGNMENT_
 
 Threads: any. No GIL, nothing raises.
 """
-from walrus._device cimport FILE_CREATE, FILE_EXCLUSIVE, FILE_READ_ONLY
+from walrus._device_types cimport FILE_CREATE, FILE_EXCLUSIVE, FILE_READ_ONLY
 from walrus._libc cimport (EEXIST, EINTR, EINVAL, EIO, O_CLOEXEC, O_CREAT, O_DIRECT, O_EXCL, O_RDONLY, O_RDWR, WALRUS_DEBUG,
                            close, errno, int64_t, memcpy, openat, pread, pwrite, uint32_t, uint64_t, uint8_t, walrus_add64,
                            walrus_direct_alignment, walrus_exchange32, walrus_load32, walrus_store32)
