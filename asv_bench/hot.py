@@ -15,7 +15,7 @@ import walrus
 from walrus import FsyncSchedule, ReadConsistency
 
 BATCH_ENTRIES = 2_000
-READ_LOG_BYTES = 64 << 20
+READ_LOG_BYTES = 16 << 20  # half of the read cache: what is read is in memory
 
 
 def option(text):
@@ -43,16 +43,16 @@ def batch(log, entry, given):
         yield given.batch_entries
 
 
-def filled(log, entry):
+def filled(log, entry, given):
     topic, entries = log.topic("t"), [entry] * BATCH_ENTRIES
-    for _ in range(READ_LOG_BYTES // (len(entry) * BATCH_ENTRIES) or 1):
+    for _ in range(given.log_bytes // (len(entry) * BATCH_ENTRIES) or 1):
         topic.append_batch(entries)
     log.sync()
     return topic
 
 
 def read(log, entry, given):
-    topic = filled(log, entry)
+    topic = filled(log, entry, given)
     while True:
         offset = 0
         while result := topic.read_batch(offset, given.read_bytes):
@@ -61,7 +61,7 @@ def read(log, entry, given):
 
 
 def read_bytes(log, entry, given):
-    topic = filled(log, entry)
+    topic = filled(log, entry, given)
     while True:
         offset = 0
         while result := topic.read_batch(offset, given.read_bytes).tolist():
@@ -70,7 +70,7 @@ def read_bytes(log, entry, given):
 
 
 def read_next(log, entry, given):
-    filled(log, entry)
+    filled(log, entry, given)
     while True:
         log.seek_for_topic("t", 0)
         read_to = 0
@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--entry-bytes", type=int, default=100)
     parser.add_argument("--batch-entries", type=int, default=BATCH_ENTRIES)
     parser.add_argument("--read-bytes", type=int, default=1 << 20, help="what one call of read_batch takes")
+    parser.add_argument("--log-bytes", type=int, default=READ_LOG_BYTES, help="payload of the log that is read")
     parser.add_argument("--set", type=option, action="append", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--at", default=".")
     given = parser.parse_args()

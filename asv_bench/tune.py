@@ -62,6 +62,7 @@ def rate(arguments, given, directory):
     done = subprocess.run(
         [sys.executable, "-P", str(HOT), *arguments, "--seconds", str(given.seconds), "--at", directory],
         check=True,
+        timeout=60 + given.seconds,
         capture_output=True,
         text=True,
     )
@@ -80,10 +81,14 @@ def measured(variants, given):
     return rates
 
 
+def ratio(value, base):
+    return f"{value / base:.2f}" if value > base / 10 else f"{value / base:.2g}"
+
+
 def row(name, rates):
     base = statistics.median(next(iter(rates.values())))
     cells = [
-        f"{label}: {statistics.median(values) / base:.2f} ({min(values) / base:.2f}-{max(values) / base:.2f})"
+        f"{label}: {ratio(statistics.median(values), base)} ({ratio(min(values), base)}-{ratio(max(values), base)})"
         for label, values in rates.items()
     ]
     return f"| {name} | {base:,.0f}/s | {'; '.join(cells)} |"
@@ -101,7 +106,7 @@ def main():
     given = parser.parse_args()
     print("| what | first | rates relative to the first (least-most) |\n|---|---|---|", flush=True)
     if given.place:
-        places = dict(place.split("=", 1) for place in given.place)
+        places = dict(place.rsplit("=", 1) for place in given.place)
         rows = {name: {label: (arguments, at) for label, at in places.items()} for name, arguments in PLACED.items()}
     else:
         rows = {

@@ -98,6 +98,18 @@ def test_under_another_key_the_parent_is_built_and_compared(gate, monkeypatch, c
     assert "gate: read_next costs 5.0% more instructions than commit 0123456789ab" in capsys.readouterr().err
 
 
+def test_a_checkout_without_history_and_figures_says_that_it_compared_nothing(gate, monkeypatch, capsys):
+    def no_parent():
+        raise gate.GateError("unknown revision HEAD^")
+
+    monkeypatch.setattr(gate, "parent", no_parent)
+    assert gate.check(Path()) == 0
+    said = capsys.readouterr().out
+    assert "no parent commit to build: unknown revision HEAD^" in said
+    assert "NOT compared" in said
+    assert "passed" not in said
+
+
 def test_under_this_key_no_parent_is_built(gate, monkeypatch):
     figures(gate, here=COUNTS)
     built = with_parent(gate, monkeypatch, COUNTS, {})
