@@ -11,16 +11,20 @@ cdef extern from *:
     #endif
     #include <errno.h>
     #include <fcntl.h>
+    #include <linux/fs.h>
     #include <linux/futex.h>
+    #include <linux/magic.h>
     #include <pthread.h>
     #include <stdint.h>
     #include <string.h>
     #include <sys/eventfd.h>
     #include <sys/file.h>
+    #include <sys/ioctl.h>
     #include <sys/mman.h>
     #include <sys/stat.h>
     #include <sys/syscall.h>
     #include <sys/uio.h>
+    #include <sys/vfs.h>
     #include <time.h>
     #include <unistd.h>
     #ifndef WALRUS_DEBUG
@@ -46,6 +50,14 @@ cdef extern from *:
     static inline uint64_t walrus_inode(int fd) { struct stat s; return fstat(fd, &s) < 0 ? 0 : (uint64_t)s.st_ino; }
     static inline uint64_t walrus_inode_at(int directory, const char *name) {
         struct stat s; return fstatat(directory, name, &s, 0) < 0 ? 0 : (uint64_t)s.st_ino;
+    }
+    /* On btrfs: files made in this directory are written over in place, so what was allocated stays allocated. */
+    static inline void walrus_no_copy_on_write(int directory) {
+        struct statfs s;
+        int flags = 0;
+        if (fstatfs(directory, &s) < 0 || s.f_type != BTRFS_SUPER_MAGIC || ioctl(directory, FS_IOC_GETFLAGS, &flags) < 0) return;
+        flags |= FS_NOCOW_FL;
+        ioctl(directory, FS_IOC_SETFLAGS, &flags);
     }
     /* An open-file-description lock for writing on [position, position + bytes): the kernel frees it when its holder dies. */
     static inline int walrus_record_lock(int fd, int64_t position, int64_t bytes, int wait) {
@@ -108,6 +120,7 @@ cdef extern from *:
     uint64_t walrus_inode(int fd) noexcept nogil
     uint64_t walrus_inode_at(int directory, const char *name) noexcept nogil
     int64_t walrus_file_size(int fd) noexcept nogil
+    void walrus_no_copy_on_write(int directory) noexcept nogil
     int walrus_record_lock(int fd, int64_t position, int64_t bytes, int wait) noexcept nogil
     int walrus_record_unlock(int fd, int64_t position, int64_t bytes) noexcept nogil
     bint walrus_likely(bint x) noexcept nogil

@@ -20,6 +20,7 @@ from walrus._libc cimport (EDQUOT, EEXIST, ENOSPC, EWOULDBLOCK, ENAMETOOLONG, LO
                            O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, calloc, close, errno, flock, free, ftruncate, getpid,
                            kill, malloc, memset, mkdir, open, openat, posix_memalign, pread, pthread_atfork, pwrite,
                            strlen, walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns,
+                           walrus_no_copy_on_write,
                            walrus_sleep_ns, walrus_store32, walrus_store64, walrus_swap32, walrus_unlock)
 from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_INTERRUPTED, LOG_LOCKED,
                                 LOG_NO_MEMORY, LOG_POISONED, RECORD_BYTES_MAX, RECORD_GROUPS_MAX, SCHEDULE_EACH,
@@ -167,7 +168,10 @@ cdef int directory_open(Log *log, const char *path) noexcept nogil:
     if mkdir(path, 0o755) < 0 and errno != EEXIST:
         return -errno
     log.directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    return -errno if log.directory < 0 else 0
+    if log.directory < 0:
+        return -errno
+    walrus_no_copy_on_write(log.directory)
+    return 0
 
 
 cdef void descriptors_none(Log *log) noexcept nogil:
