@@ -37,7 +37,7 @@ def mounted(tmp_path):
         return where
 
     yield mount
-    subprocess.run(["umount", where], check=False, capture_output=True)
+    subprocess.run(["umount", "--lazy", where], check=False, capture_output=True)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs"])
