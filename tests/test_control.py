@@ -7,8 +7,10 @@ import platform
 import re
 import signal
 import struct
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -154,6 +156,31 @@ class TestDamage:
         for _ in range(2):
             with opened(path) as log:
                 assert log.topic("t").cursor("c").committed == 11
+
+    @pytest.mark.parametrize("at", [0, 8, 16, 20, 22, 23, 24],
+                             ids=["id", "topic", "name", "length", "kind", "state", "crc"])
+    def test_a_flipped_bit_in_the_head_of_a_slot_is_never_a_cursor_at_the_beginning(self, path, control, at):
+        """Also not to a process that reads, before and after the next open, until it is committed."""
+        with opened(path) as log:
+            log.topic("t").append_batch([b"x"] * 20)
+            log.topic("t").cursor("c").commit(7)
+            log.sync()
+            control().flip(SLOTS_AT + at)
+            with walrus.open(path, read_only=True) as reader, pytest.raises(walrus.CorruptionError):
+                _ = reader.topic("t").cursor("c").committed
+        for _ in range(2):
+            with opened(path) as log, walrus.open(path, read_only=True) as reader:
+                for process in (log, reader):
+                    with pytest.raises(walrus.CorruptionError):
+                        _ = process.topic("t").cursor("c").committed
+                assert reader.topic("t").cursor("unknown").committed == 0
+        with opened(path) as log, walrus.open(path, read_only=True) as reader:
+            log.topic("t").cursor("c").seek(9)
+            log.topic("t").cursor("c").commit()
+            assert reader.topic("t").cursor("c").committed == 9
+        with opened(path) as log:
+            assert log.topic("t").cursor("c").committed == 9
+            assert len(control().slots()) == 1
 
     @pytest.mark.parametrize("damaged", ["newest", "older"])
     def test_a_commit_that_is_cut_short_heals_nothing(self, killed, path, control, damaged):
@@ -438,6 +465,28 @@ class TestSleepers:
                 log.topic("t").append(b"x")
                 sleeper.join(20)
                 assert time.monotonic() - begun < 15
+
+
+def test_who_may_not_write_the_control_file_reads_and_follows_without_spinning_and_cannot_commit(child):
+    """Nobody's user: the file is only readable to it."""
+    with tempfile.TemporaryDirectory(prefix="walrus-nobody-") as directory:
+        path = Path(directory, "log")
+        Path(directory).chmod(0o755)
+        with opened(path) as log:
+            log.topic("t").append(b"x")
+            (path / "control").chmod(0o444)
+            out = child.run("""
+                walrus.open(path, read_only=True).topic("t").cursor("c").read_next()   # what is imported late
+                if os.geteuid() == 0:
+                    os.setuid(65534)
+                cursor = walrus.open(path, read_only=True).topic("t").cursor("c")
+                print([entry.data for entry in cursor.follow(timeout=1)], time.process_time() < 0.9)
+                try:
+                    cursor.commit()
+                except walrus.WalrusError as error:
+                    print("cannot be written" in str(error))
+            """, path=path)
+    assert out == "[b'x'] True\nTrue\n"
 
 
 class TestVersions:

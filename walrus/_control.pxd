@@ -113,9 +113,15 @@ cdef int control_own(Control *control, ControlCursor *slot) noexcept nogil
 cdef int control_storing(Control *control, const ControlCursor *slot) noexcept nogil
 cdef void control_stored(Control *control, const ControlCursor *slot) noexcept nogil
 cdef uint32_t control_head_crc(const ControlHead *head) noexcept nogil
+# Slots whose own checksum is wrong: are there any? Nobody knows whose they were. And to free slots of them: the writer, when
+# it has seen which of its cursors have none.
+cdef bint control_cursors_broken(Control *control) noexcept nogil
+cdef void control_cursors_clear(Control *control) noexcept nogil
 cdef uint32_t control_cursor_crc(const ControlCursor *slot) noexcept nogil
 # The pair: a store leaves the older value whole (slot_pair), and heals what was damaged.
 cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noexcept nogil
+# Says of a cursor whose value is lost that it is damaged, until the next store.
+cdef void control_damage(ControlCursor *slot) noexcept nogil
 # 1: newest valid value given; 0: never stored; -1: damaged. Right also while its owner stores.
 cdef int control_load(const ControlCursor *slot, uint64_t *stamp, uint64_t *value) noexcept nogil
 # Wakes sleepers of other processes: one futex call, and none while nobody sleeps.

@@ -438,6 +438,26 @@ cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic
     return slot
 
 
+cdef inline bint broken(const ControlCursor *slot) noexcept nogil:
+    return slot.crc != control_cursor_crc(slot)
+
+
+cdef bint control_cursors_broken(Control *control) noexcept nogil:
+    cdef uint32_t i
+    for i in range(walrus_load32(&control.head.cursors)):
+        if broken(control.cursors + i):
+            return True
+    return False
+
+
+cdef void control_cursors_clear(Control *control) noexcept nogil:
+    cdef uint32_t i
+    for i in range(walrus_load32(&control.head.cursors)):
+        if broken(control.cursors + i):
+            memset(control.cursors + i, 0, sizeof(ControlCursor))
+            control.cursors[i].crc = control_cursor_crc(control.cursors + i)
+
+
 # ----------------------------------------------------------------------------------------------------------- values
 
 cdef uint32_t value_crc(const ControlCursor *slot, const ControlValue *value) noexcept nogil:
@@ -497,6 +517,13 @@ cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noe
     if valid[1 - into] < 0:
         walrus_fence()
         memset(&slot.pair[1 - into], 0, sizeof(ControlValue))
+
+
+cdef void control_damage(ControlCursor *slot) noexcept nogil:
+    cdef ControlValue *target = &slot.pair[0]
+    target.begin = 1
+    target.end = 1
+    target.crc = ~value_crc(slot, target)
 
 
 cdef int control_load(const ControlCursor *slot, uint64_t *stamp, uint64_t *value) noexcept nogil:

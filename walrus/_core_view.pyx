@@ -8,8 +8,9 @@ Threads: any. The disk is read without the GIL.
 """
 from cpython.exc cimport PyErr_CheckSignals
 
-from walrus._control cimport CONTROL_CLOSED, ControlCursor, ControlTopic, control_forked, control_load
-from walrus._core_errors cimport raise_cursor_in_use, raise_open, raise_range, raise_read
+from walrus._control cimport (CONTROL_CLOSED, ControlCursor, ControlTopic, control_cursors_broken, control_forked,
+                              control_load)
+from walrus._core_errors cimport raise_cursor, raise_cursor_in_use, raise_open, raise_range, raise_read
 from walrus._core_read cimport Batch
 from walrus._libc cimport EAGAIN, ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t, walrus_futex_wait
 from walrus._log_state cimport LOG_END, LOG_OUT_OF_RANGE, LOG_UNSETTLED
@@ -23,7 +24,7 @@ import threading
 import time
 import weakref
 
-from walrus.errors import ClosedError, CorruptionError, OffsetOutOfRange, WalrusError
+from walrus.errors import ClosedError, OffsetOutOfRange, WalrusError
 
 cdef enum:
     UNMARKED_SLICE_NS = 5000000         # where the control file cannot be written, nobody knows that somebody sleeps
@@ -224,11 +225,13 @@ cdef class ViewHandle:
                     slot = view_cursor(self.view, topic, <const uint8_t *><const char *>cursor_name, <uint32_t>len(cursor_name))
                     if slot != NULL:
                         loaded = control_load(slot, &stamp, &value)
+                    elif control_cursors_broken(&self.view.log.control):
+                        loaded = -1                 # it may have been this one's
                 if not view_stale(self.view):
                     break
             if loaded < 0:
-                raise CorruptionError(f"cursor {cursor_name!r} of topic {topic_name!r} in {self.path} is damaged: its stored position does "
-                                      "not validate; seek() and commit() give it a new one", path=self.path)
+                raise_cursor(&self.view.log, topic_name.decode("utf-8", "surrogateescape"),
+                             cursor_name.decode("utf-8", "surrogateescape"))
             return value if loaded else None
 
     def commit(self, bytes topic_name, bytes cursor_name, uint64_t value):

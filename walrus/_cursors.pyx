@@ -209,6 +209,7 @@ cdef int cursor_delete(Cursor *cursor, Catalog *catalog) noexcept nogil:
     if result == 0:
         if cursor.control != NULL:
             (<ControlCursor *>cursor.control).state = 0
+            (<ControlCursor *>cursor.control).crc = control_cursor_crc(<ControlCursor *>cursor.control)
         walrus_lock(&topic.lock)
         link = &topic.cursors
         while link[0] != NULL and link[0] != cursor:

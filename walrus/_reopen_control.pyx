@@ -12,9 +12,8 @@ counts. In the boot that wrote it the table's ends are promises: the pages of st
 Threads: opening alone. No GIL.
 """
 from walrus._control cimport (CONTROL_TOPICS_MAX, ControlCursor, ControlHead, ControlTopic, control_begin,
-                              control_cursor,
-                              control_load, control_open, control_ready, control_store, control_stored, control_storing,
-                              control_topic)
+                              control_cursor, control_cursors_clear, control_damage, control_load, control_open,
+                              control_ready, control_store, control_stored, control_storing, control_topic)
 from walrus._cursors cimport cursors_adopt
 from walrus._findings cimport findings_claim, refuse
 from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, memcmp, memset, uint8_t, uint32_t, uint64_t, walrus_load64,
@@ -125,14 +124,17 @@ cdef int cursor_share(Log *log, Cursor *cursor) noexcept nogil:
     cdef ControlCursor *slot = <ControlCursor *>cursor.control
     cdef uint64_t stamp = 0, value = 0
     cdef int code = 0, loaded
-    if not cursor.durable_once or cursor.damaged:
-        return 0                                    # no slot that would make a lost value look like a good one
+    if not cursor.durable_once or (cursor.damaged and slot != NULL):
+        return 0
     if slot == NULL:
         slot = control_cursor(&log.control, cursor.id, cursor.topic.id, cursor.kind, cursor.name, cursor.name_bytes,
                               &code)
         if slot == NULL:
             return code
         cursor.control = <uint8_t *>slot
+    if cursor.damaged:                              # no slot that would make a lost value look like none, or a good one
+        control_damage(slot)
+        return 0
     loaded = control_load(slot, &stamp, &value)
     if loaded > 0 and stamp == cursor.stamp and value == cursor.committed:
         return 0
@@ -172,6 +174,7 @@ cdef int reopen_sharing(Findings *findings) noexcept nogil:
     cdef Cursor *cursor
     cdef int result
     log.catalog.control = &log.control
+    control_cursors_clear(&log.control)
     for i in range(log.topics.count):
         cursor = log.topics.by_number[i].cursors
         while cursor != NULL:
