@@ -1,6 +1,6 @@
 from array import array
-from collections.abc import Iterator
-from typing import Any, Self, overload
+from collections.abc import Iterable, Iterator
+from typing import Any, Self, SupportsIndex, overload
 
 from typing_extensions import disjoint_base
 
@@ -51,4 +51,5 @@ class EntryIterator:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Entry: ...
 
+def read_many(topic: TopicHandle, offsets: Iterable[SupportsIndex]) -> Batch: ...
 def read_batch(topic: TopicHandle, start: int | None, max_bytes: int, max_entries: int | None = None) -> Batch: ...

@@ -7,7 +7,7 @@ Threads: Entry and Batch never change, any thread may use them; an iterator is o
 a ValueError).
 """
 cimport cython
-from cpython.array cimport array, clone
+from cpython.array cimport array, clone, resize
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
@@ -16,7 +16,7 @@ from walrus._core_errors cimport raise_code, raise_range, raise_read
 from walrus._libc cimport memcpy, walrus_load64
 from walrus._log_state cimport LOG_END, LOG_NO_MEMORY, Log
 from walrus._read cimport reader_failure, reader_free, reader_new
-from walrus._take cimport TAKE_ENTRIES_MAX, take, taken_free
+from walrus._take cimport TAKE_ENTRIES_MAX, take, take_many, taken_free
 
 from array import array as new_array
 
@@ -24,6 +24,7 @@ cdef enum:
     ITERATOR_BYTES = 262144         # what an iterator takes at once
 
 cdef array int64_template = new_array("q")
+cdef array uint64_template = new_array("Q")
 
 
 @cython.freelist(256)
@@ -236,6 +237,52 @@ def read_batch(TopicHandle topic not None, start, max_bytes, max_entries=None):
         reader = reader_made(topic)
         try:
             return batch_taken(topic, reader, first, end, bytes_max, entries_max)
+        finally:
+            with nogil:
+                reader_free(reader)
+    finally:
+        topic.log.leave()
+
+
+cdef array offsets_collected(object offsets):
+    """Offsets as array('Q'): ints of 0 or more, at most TAKE_ENTRIES_MAX."""
+    cdef array made = clone(uint64_template, TAKE_ENTRIES_MAX, False)
+    cdef uint32_t count = 0
+    for offset in offsets:
+        if isinstance(offset, bool) or not hasattr(offset, "__index__"):
+            raise TypeError(f"offsets[{count}] is a {type(offset).__name__}: an offset is an int")
+        if offset < 0:
+            raise ValueError(f"offsets[{count}] is {offset}: offsets are 0 or more")
+        if count == TAKE_ENTRIES_MAX:
+            raise ValueError(f"more than {TAKE_ENTRIES_MAX} offsets, the limit of one read_many(): call it several times")
+        made.data.as_ulonglongs[count] = min(offset.__index__(), (1 << 64) - 1)
+        count += 1
+    resize(made, count)
+    return made
+
+
+def read_many(TopicHandle topic not None, offsets):
+    """The entries at scattered offsets as a Batch, in the order asked; moves no cursor."""
+    cdef array wanted = offsets_collected(offsets)
+    cdef const uint64_t *values = <const uint64_t *>wanted.data.as_ulonglongs
+    cdef uint32_t count = <uint32_t>len(wanted)
+    cdef Batch batch = empty_batch(topic)
+    cdef Reader *reader
+    cdef int code
+    topic.log.enter("read")
+    try:
+        if count and not topic.exists():
+            raise_range(topic.state, NULL, topic.name, values[0])
+        if count == 0:
+            return batch
+        reader = reader_made(topic)
+        try:
+            with nogil:
+                code = take_many(reader, values, count, only_durable(topic.state), &batch.taken)
+            if code:
+                raise_read(topic.state, topic.topic, reader_failure(reader), code, topic.name,
+                           values[batch.taken.count])
+            return batch
         finally:
             with nogil:
                 reader_free(reader)

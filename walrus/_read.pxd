@@ -57,9 +57,9 @@ cdef uint64_t reader_offset(const Reader *reader) noexcept nogil
 cdef uint64_t reader_end(const Reader *reader, bint durable_only) noexcept nogil
 # After LOG_CORRUPT or a negative errno.
 cdef ReadFailure *reader_failure(Reader *reader) noexcept nogil
-# Loads the places of `count` (at most 2,000) scattered offsets into the cache: one submission. 0 or a negative code. What does
-# not fit into memory reasonably is left to be read when it is wanted.
-cdef int read_prefetch(Log *log, Topic *topic, const uint64_t *offsets, uint32_t count) noexcept nogil
+# Loads what the first *covered (at least one) of `count` scattered offsets need into the cache, by one submission: as many
+# as fit into one and into the cache. 0 or LOG_NO_MEMORY.
+cdef int reader_prefetch(Reader *reader, const uint64_t *offsets, uint32_t count, uint32_t *covered) noexcept nogil
 # Sum of the payloads of entries [first, end). Codes as reader_next.
 cdef int read_payload_bytes(Log *log, Topic *topic, uint64_t first, uint64_t end, uint64_t *bytes) noexcept nogil
 # Does a frame begin at `offset`, or the topic end there?

@@ -356,11 +356,11 @@ cdef int read_large(Reader *reader, const ReadEntry *entry, uint8_t *target) noe
     return result
 
 
+cdef int reader_prefetch(Reader *reader, const uint64_t *offsets, uint32_t count, uint32_t *covered) noexcept nogil:
+    return sources_prefetch(reader.log, reader.topic, offsets, count, covered)
+
+
 # ------------------------------------------------------------------------------------------------------- without a reader
-
-cdef int read_prefetch(Log *log, Topic *topic, const uint64_t *offsets, uint32_t count) noexcept nogil:
-    return sources_prefetch(log, topic, offsets, count)
-
 
 cdef int read_payload_bytes(Log *log, Topic *topic, uint64_t first, uint64_t end, uint64_t *bytes) noexcept nogil:
     cdef ReadEntry entries[SUM_ENTRIES]

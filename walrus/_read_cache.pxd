@@ -46,6 +46,8 @@ cdef int read_cache_open(Log *log, uint64_t bytes_max) noexcept nogil
 cdef void read_cache_close(Log *log) noexcept nogil
 # A file is about to be reused: what was read of it is forgotten.
 cdef void read_cache_forget(Log *log, LogFile *file) noexcept nogil
+# Bytes of the blocks around the range: what it takes of the cache.
+cdef uint64_t range_blocks(const RangeKey *key) noexcept nogil
 # The range if it is there, loaded, with a reference; else NULL.
 cdef CachedRange *cache_lookup(ReadCache *cache, const RangeKey *key) noexcept nogil
 # The range with a reference, read if need be (one thread reads, others wait for it). The caller has pinned the file.

@@ -28,8 +28,7 @@ cdef inline uint64_t begin_of(const RangeKey *key) noexcept nogil:
     return key.position & ~<uint64_t>(BLOCK_BYTES - 1)
 
 
-cdef inline uint64_t blocks_of(const RangeKey *key) noexcept nogil:
-    """Bytes of the blocks around the range."""
+cdef uint64_t range_blocks(const RangeKey *key) noexcept nogil:
     return ((key.position + key.bytes + BLOCK_BYTES - 1) & ~<uint64_t>(BLOCK_BYTES - 1)) - begin_of(key)
 
 
@@ -164,7 +163,7 @@ cdef CachedRange *begin(ReadCache *cache, const RangeKey *key, bint *mine) noexc
         walrus_unlock(&cache.lock)
         return NULL
     cached.key = key[0]
-    cached.memory_bytes = blocks_of(key)
+    cached.memory_bytes = range_blocks(key)
     cached.references = 1
     cached.state = RANGE_LOADING
     memcpy(cached.name, key.file.file.name, sizeof(cached.name))

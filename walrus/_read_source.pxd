@@ -56,5 +56,7 @@ cdef void source_blame(Log *log, const Source *source, uint64_t at, ReadFailure 
 cdef uint64_t damage_end(Topic *topic, uint64_t offset) noexcept nogil
 # Index of the first place at or behind (first, piece); caller holds topic.lock.
 cdef uint64_t place_from(const Topic *topic, uint64_t first, uint32_t piece) noexcept nogil
-# Reads the places of `count` offsets into the cache: at most PREFETCH_BYTES_MAX of them. 0 or a negative code.
-cdef int sources_prefetch(Log *log, Topic *topic, const uint64_t *offsets, uint32_t count) noexcept nogil
+# Reads the places of the first *covered of `count` offsets into the cache, in one submission: as many as DEVICE_BATCH_MAX
+# and the cache's size allow. What cannot be read is not there afterwards, and told to who reads it. 0 or LOG_NO_MEMORY.
+cdef int sources_prefetch(Log *log, Topic *topic, const uint64_t *offsets, uint32_t count,
+                          uint32_t *covered) noexcept nogil

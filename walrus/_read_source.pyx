@@ -16,7 +16,7 @@ from walrus._libc cimport (ENOMEM, free, malloc, memcpy, memset, walrus_add32, w
 from walrus._log_state cimport LOG_CORRUPT, LOG_NO_MEMORY, LOG_OUT_OF_RANGE
 from walrus._logfiles cimport LogFile
 from walrus._read_cache cimport (ReadCache, cache_discard, cache_load, cache_load_many, cache_lookup,
-                                 cache_unreference)
+                                 cache_unreference, range_blocks)
 from walrus._staging cimport CHUNK_OPEN, CHUNK_SEALED, CHUNK_WRITING, chunk_unpin
 from walrus._topics cimport Place, place_find
 from libc.string cimport strncpy
@@ -24,7 +24,6 @@ from libc.string cimport strncpy
 cdef enum:
     AHEAD_PLACES = 64               # read along with the one that is wanted
     AHEAD_BYTES = 4194304
-    PREFETCH_BYTES_MAX = 268435456
 
 
 # ------------------------------------------------------------------------------------------------------------ looking up
@@ -408,30 +407,32 @@ cdef bint prefetch_pin(Topic *topic, uint64_t offset, RangeKey *key) noexcept no
     return found
 
 
-cdef int sources_prefetch(Log *log, Topic *topic, const uint64_t *offsets, uint32_t count) noexcept nogil:
+cdef int sources_prefetch(Log *log, Topic *topic, const uint64_t *offsets, uint32_t count,
+                          uint32_t *covered) noexcept nogil:
+    cdef ReadCache *cache = <ReadCache *>log.read_cache
     cdef RangeKey *keys
     cdef uint32_t i, found = 0
     cdef uint64_t bytes = 0
-    cdef int result = 0
-    if count > DEVICE_BATCH_MAX:
-        count = DEVICE_BATCH_MAX
-    keys = <RangeKey *>malloc((count + 1) * sizeof(RangeKey))
+    covered[0] = count if count < DEVICE_BATCH_MAX else <uint32_t>DEVICE_BATCH_MAX
+    keys = <RangeKey *>malloc((covered[0] + 1) * sizeof(RangeKey))
     if keys == NULL:
         return LOG_NO_MEMORY
-    for i in range(count):
-        if bytes >= PREFETCH_BYTES_MAX:
-            break
+    for i in range(covered[0]):
         if not prefetch_pin(topic, offsets[i], &keys[found]):
             continue
         if keys[found].position + keys[found].bytes > keys[found].file.file.size:
             unpin(keys[found].file)                 # a reader of that offset is told
             continue
         if found == 0 or keys[found].position != keys[found - 1].position or keys[found].file != keys[found - 1].file:
-            bytes += keys[found].bytes
+            bytes += range_blocks(&keys[found])
+        if found and bytes > cache.bytes_max:
+            unpin(keys[found].file)
+            covered[0] = i
+            break
         found += 1
     if found:
-        result = cache_load_many(<ReadCache *>log.read_cache, &log.device, keys, found)
+        cache_load_many(cache, &log.device, keys, found)
     for i in range(found):
         unpin(keys[i].file)
     free(keys)
-    return LOG_NO_MEMORY if result == -ENOMEM else result
+    return 0

@@ -22,4 +22,9 @@ ctypedef struct Taken:
 # reader_next, nothing taken. Trouble behind the first entry ends the taking without an error: the next one meets it.
 cdef int take(Reader *reader, uint64_t first, uint64_t end, uint64_t max_bytes, uint32_t max_entries, bint durable_only,
               Taken *taken) noexcept nogil
+# The entries at `count` offsets (at most TAKE_ENTRIES_MAX), in the order given: what is not in memory is read by one
+# submission for as many of them as fit into the cache. 0, or a code of reader_next (never LOG_END) for the offset at index
+# taken.count.
+cdef int take_many(Reader *reader, const uint64_t *offsets, uint32_t count, bint durable_only,
+                   Taken *taken) noexcept nogil
 cdef void taken_free(Taken *taken) noexcept nogil

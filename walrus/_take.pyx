@@ -1,13 +1,14 @@
 """Taking entries out of the log in one go: payloads back to back, with offsets and times beside them.
 
-Invariants: positions[0] is 0 and positions[count] the payload's size; offsets rise. The reader rests when take()
+Invariants: positions[0] is 0 and positions[count] the payload's size. The reader rests when take() or take_many()
 returns, so nothing stays pinned while Python runs. Nothing is cut: a payload is copied whole or its entry is not taken.
 
 Threads: see _take.pxd. No GIL.
 """
 from walrus._libc cimport free, memcpy, memset, realloc
-from walrus._log_state cimport LOG_END, LOG_NO_MEMORY
-from walrus._read cimport ReadEntry, read_large, reader_next, reader_offset, reader_rest, reader_seek
+from walrus._log_state cimport LOG_END, LOG_NO_MEMORY, LOG_OUT_OF_RANGE
+from walrus._read cimport (ReadEntry, read_large, reader_next, reader_offset, reader_prefetch, reader_rest,
+                           reader_seek)
 
 cdef enum:
     ENTRIES_FIRST = 16
@@ -100,6 +101,30 @@ cdef int take(Reader *reader, uint64_t first, uint64_t end, uint64_t max_bytes, 
         result = take_all(reader, end, max_bytes, max_entries, durable_only, taken)
     reader_rest(reader)
     return 0 if taken.count else result
+
+
+cdef int take_at(Reader *reader, uint64_t offset, bint durable_only, Taken *taken) noexcept nogil:
+    cdef ReadEntry entry
+    cdef int result = reader_seek(reader, offset)
+    if result == 0:
+        result = reader_next(reader, &entry, durable_only)
+    if result == LOG_END:
+        return LOG_OUT_OF_RANGE
+    return result if result else copy_entry(reader, &entry, taken)
+
+
+cdef int take_many(Reader *reader, const uint64_t *offsets, uint32_t count, bint durable_only,
+                   Taken *taken) noexcept nogil:
+    cdef uint32_t covered = 0
+    cdef int result = 0
+    taken.count = 0
+    while result == 0 and taken.count < count:
+        result = reader_prefetch(reader, offsets + taken.count, count - taken.count, &covered)
+        covered += taken.count
+        while result == 0 and taken.count < covered:
+            result = take_at(reader, offsets[taken.count], durable_only, taken)
+    reader_rest(reader)
+    return result
 
 
 cdef void taken_free(Taken *taken) noexcept nogil:

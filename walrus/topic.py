@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ._core_read import Batch, EntryIterator, read_batch
+from collections.abc import Iterable
+from typing import SupportsIndex
+
+from ._core_read import Batch, EntryIterator, read_batch, read_many
 from ._core_topic import TopicHandle
 from .cursor import Cursor
 
@@ -25,6 +28,18 @@ class Topic(TopicHandle):
     def read_batch(self, start: int | None = None, max_bytes: int = 1 << 20, max_entries: int | None = None) -> Batch:
         """Entries from `start` (None: the oldest) on, as a Batch; moves no cursor. Bounds and errors as ``Cursor.read_batch``."""
         return read_batch(self, start, max_bytes, max_entries)
+
+    def read_many(self, offsets: Iterable[SupportsIndex]) -> Batch:
+        """The entries at scattered `offsets` (at most 2,000 ints), as a Batch in the order asked; moves no cursor.
+
+        What is neither in staging nor in the cache is read at once: with io_uring by one submission, or by as few as the
+        cache's 32 MiB allow (``stats().submitted_max``). The payloads are held in memory, all of them.
+
+        Raises, and gives nothing, ``ValueError`` (more than 2,000 offsets, a negative one), ``TypeError``; and for the
+        first such offset in the order asked, ``OffsetOutOfRange`` where there is no entry, ``CorruptionError`` (with
+        ``next_offset``) where bytes do not validate, ``OSError`` where the disk cannot be read.
+        """
+        return read_many(self, offsets)
 
     def cursor(self, name: str) -> Cursor:
         """The durable cursor of that name (1 to 1,024 bytes of UTF-8); made by its first ``commit()``."""
