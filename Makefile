@@ -41,8 +41,10 @@ build/profile/built: $(VENV)/requirements $(SOURCES)
 demo: build
 	$(PY) examples/flights.py
 
+# The device layer once more as the debug build: faults and the trace are compiled in there only.
 test: build debug
 	$(PY) -P -m pytest
+	PYTHONPATH=$(CURDIR)/build/debug $(PY) -P -m pytest -q tests/test_device.py
 
 lint: build
 	$(VENV)/bin/ruff check .

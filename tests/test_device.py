@@ -570,7 +570,8 @@ def test_the_trace_tells_every_operation_in_order(probe, opened, debug, way, tmp
 
 
 def test_numbers_go_on_in_a_trace_that_a_later_process_continues(probe, debug, tmp_path):
-    code = ("import os, sys; from tests.native.device_build import load_device_probe; probe = load_device_probe();"
+    code = (f"import os, sys; sys.path.append({str(ROOT)!r});"
+            "from tests.native.device_build import load_device_probe; probe = load_device_probe();"
             "d = probe.Dev(os.open(sys.argv[1], os.O_RDONLY), probe.PWRITE); f = d.open(b'a', probe.CREATE | probe.BUFFERED);"
             "f.write(b'x', 0)")
     for _ in range(2):
