@@ -199,8 +199,8 @@ cdef class LogHandle:
     def close(self):
         """Writes and flushes everything, gives back thread, ring, memory and lock. Closing again does nothing.
 
-        Calls of other threads that are under way end first, waiting ones with ``ClosedError``. A failure that nobody
-        has been told of yet is raised here (``LogFailedError``, ``StorageFullError``); all is given back nevertheless.
+        Calls of other threads that are under way end first, waiting ones with ``ClosedError``. A failure, also one that
+        was told before, is raised here (``LogFailedError``, ``StorageFullError``); all is given back nevertheless.
         """
         cdef int code
         if self.log == NULL or self.closing or walrus_load32(&self.log.forked):

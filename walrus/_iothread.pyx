@@ -28,7 +28,7 @@ cdef int finish_files(Log *log) noexcept nogil:
     cdef int result
     while file != NULL:
         if file.state == LOGFILE_FULL and file.in_flight == 0:
-            result = logfile_finish(file, &log.device, log.catalog.log_id)
+            result = logfile_finish(&log.files, file, &log.device, log.catalog.log_id)
             if result < 0:
                 return log_fail(log, -result, b"flush", file.file.name)
             walrus_store32(&log.snapshot_wanted, 1)

@@ -45,6 +45,8 @@ ctypedef struct LogFile:
 
 ctypedef struct LogFiles:
     uint32_t lock
+    uint32_t flush_lock             # taken before `lock`; held from clearing a file's `unflushed` until it is flushed
+    int flush_error                 # of the first flush that failed: nothing is flushed any more
     LogFile *first                  # all, oldest name first
     LogFile *last
     LogFile *current
@@ -70,7 +72,8 @@ cdef int logfile_note(LogFile *file, const GroupHeader *group) noexcept nogil
 # Would an extent of `bytes` with `groups` more groups leave room for the table?
 cdef bint logfile_fits(LogFile *file, uint64_t bytes, uint32_t groups) noexcept nogil
 # Writes the table behind the extents (all complete), flushes; state becomes LOGFILE_FLUSHED. I/O thread or open/close.
-cdef int logfile_finish(LogFile *file, Device *device, const uint8_t *log_id) noexcept nogil
-# Flushes every log file that has completed writes. Any thread.
+cdef int logfile_finish(LogFiles *files, LogFile *file, Device *device, const uint8_t *log_id) noexcept nogil
+# Flushes every log file that has completed writes; what other threads are flushing is flushed, too, when it returns. Any
+# thread.
 cdef int logfiles_flush(LogFiles *files, Device *device) noexcept nogil
 cdef void logfiles_close(LogFiles *files, Device *device) noexcept nogil

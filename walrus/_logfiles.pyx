@@ -3,9 +3,10 @@
 Invariants. A file's number is drawn from (epoch, counter) and written into its head before its first extent
 (recycle_head). Blocks are allocated before the head is written: a full disk is an error here, never at a write. A file
 becomes LOGFILE_FLUSHED, so that a snapshot may list it, only when every extent of it, its table and its head are
-flushed (snap_flushed).
+flushed (snap_flushed). Who holds flush_lock and finds no file marked `unflushed` may rely on it (sync_logs): a mark is
+cleared and the flush made under that lock, so no file is without a mark while it is still on its way to the disk.
 
-Threads: the list under files.lock; all else belongs to the I/O thread. Flushers pin a file first. No GIL.
+Threads: the list under files.lock; all else belongs to the I/O thread. Flushers take flush_lock and pin a file. No GIL.
 """
 from walrus._checksum cimport crc32c
 from walrus._device cimport (FILE_CREATE, FILE_MAP, device_flush, device_sync_directory, device_unlink, device_write,
@@ -14,7 +15,7 @@ from walrus._extent cimport BLOCK_BYTES
 from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, calloc, free, memcpy, memset, posix_memalign, realloc, walrus_add32,
                            walrus_exchange32, walrus_load32, walrus_lock, walrus_realtime_ns, walrus_unlock)
 from walrus._logfile_format cimport TableHead, logfile_head_write, table_bytes, table_seal
-from walrus._rules cimport RULE_RECYCLE_HEAD, rule_broken
+from walrus._rules cimport RULE_RECYCLE_HEAD, RULE_SNAP_FLUSHED, rule_broken
 from libc.stdio cimport snprintf
 
 
@@ -205,12 +206,24 @@ cdef int table_store(LogFile *file, Device *device, const uint8_t *log_id) noexc
     return result
 
 
-cdef int logfile_finish(LogFile *file, Device *device, const uint8_t *log_id) noexcept nogil:
+cdef int flush_marked(LogFiles *files, Device *device, LogFile *file) noexcept nogil:
+    """Holds flush_lock. The mark goes first: a write that completes during the flush is left for the next one."""
+    if files.flush_error == 0:
+        walrus_exchange32(&file.unflushed, 0)
+        files.flush_error = device_flush(device, &file.file)
+    return files.flush_error
+
+
+cdef int logfile_finish(LogFiles *files, LogFile *file, Device *device, const uint8_t *log_id) noexcept nogil:
     cdef int result = table_store(file, device, log_id)
     if result < 0:
         return result
-    walrus_exchange32(&file.unflushed, 0)
-    result = device_flush(device, &file.file)
+    if WALRUS_DEBUG and rule_broken(RULE_SNAP_FLUSHED):
+        walrus_add32(&file.unflushed, 1)            # left to the next sync
+    else:
+        walrus_lock(&files.flush_lock)
+        result = flush_marked(files, device, file)
+        walrus_unlock(&files.flush_lock)
     if result < 0:
         return result
     free(file.table)                                # the disk has it; a recycled file begins a new one
@@ -223,6 +236,7 @@ cdef int logfile_finish(LogFile *file, Device *device, const uint8_t *log_id) no
 cdef int logfiles_flush(LogFiles *files, Device *device) noexcept nogil:
     cdef LogFile *file
     cdef int result = 0
+    walrus_lock(&files.flush_lock)
     while result >= 0:
         walrus_lock(&files.lock)
         file = files.first
@@ -233,10 +247,9 @@ cdef int logfiles_flush(LogFiles *files, Device *device) noexcept nogil:
         walrus_unlock(&files.lock)
         if file == NULL:
             break
-        # Cleared before the flush: a write that completes during it is left for the next one.
-        walrus_exchange32(&file.unflushed, 0)
-        result = device_flush(device, &file.file)
+        result = flush_marked(files, device, file)
         walrus_add32(&file.pins, <uint32_t>-1)
+    walrus_unlock(&files.flush_lock)
     return result
 
 

@@ -8,7 +8,7 @@ head.
 
 Threads: opening alone. No GIL.
 """
-from walrus._device cimport (FILE_MAP, device_flush, device_unlink, file_allocate, file_open)
+from walrus._device cimport FILE_MAP, device_flush, device_unlink, file_allocate, file_drop_cache, file_open
 from walrus._extent cimport BLOCK_BYTES, EXTENT_KIND_LOG, ExtentHeader, extent_check
 from walrus._findings cimport refuse
 from walrus._journal cimport JOURNAL_FILES_MAX, journal_close, journal_open
@@ -31,7 +31,11 @@ cdef enum:
 cdef int flush_before_reading(Log *log, LogFile *file) noexcept nogil:
     if WALRUS_DEBUG and rule_broken(RULE_OPEN_FLUSHES):
         return 0
-    return device_flush(&log.device, &file.file)
+    cdef int result = device_flush(&log.device, &file.file)
+    # After a flush that failed in an earlier life the page cache has, as clean, what the disk has not.
+    if result >= 0 and not file.file.direct:
+        file_drop_cache(&log.device, &file.file)
+    return result
 
 
 cdef int journal_files_open(Log *log, const Survey *survey, const SnapshotHead *head) noexcept nogil:
