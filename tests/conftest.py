@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import walrus
+from tests import child as children
 from tests.native.probe_build import probe  # noqa: F401 - the fixture of the bytes layer's tests
+from walrus import _trace as trace_module
 
 WAYS = ("io_uring", "pwrite", "mmap")
 SMALL = {"staging_bytes": 4 << 20, "log_file_bytes": 1 << 20, "journal_file_bytes": 1 << 20}
@@ -64,13 +66,27 @@ def log(open_log):
 
 
 @pytest.fixture
+def debug_build():
+    """The directory of a debug build: that of this process, if it uses one."""
+    if trace_module.DEBUG:
+        return Path(walrus.__file__).parent.parent
+    if not children.DEBUG_BUILD.is_dir():
+        pytest.skip("needs the debug build: make debug")
+    return children.DEBUG_BUILD
+
+
+@pytest.fixture
 def child(tmp_path, way):
-    """Runs Python code in a process of its own, with `walrus`, `os`, `sys`, `path` and `open_log` at hand; gives the Popen."""
+    """Runs Python code in a process of its own, with `walrus`, `os`, `sys`, `path` and `open_log` at hand; gives the Popen.
+
+    `debug`: the fixture debug_build, for a process that uses the debug build.
+    """
     running = []
 
-    def start(code, *, env=None, prefix=(), path=None):
+    def start(code, *, env=None, prefix=(), path=None, debug=None):
         head = f"""
             import os, signal, sys, time
+            sys.path.append({str(children.ROOT)!r})
             import walrus
             from walrus import FsyncSchedule, ReadConsistency
             path = {str(path or tmp_path / "log")!r}
@@ -78,7 +94,7 @@ def child(tmp_path, way):
                 return walrus.open(path, **{{"backend": {way!r}, **{SMALL!r}, **options}})
         """
         text = textwrap.dedent(head) + textwrap.dedent(code)
-        where = {**os.environ, "PYTHONPATH": str(Path(walrus.__file__).parent.parent), **(env or {})}
+        where = {**os.environ, "PYTHONPATH": str(debug or Path(walrus.__file__).parent.parent), **(env or {})}
         process = subprocess.Popen([*prefix, sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, env=where)
         running.append(process)
         return process

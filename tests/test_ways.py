@@ -1,4 +1,4 @@
-"""The three ways to the disk: what differs between them, what a log says when one is refused, and that all tests run on each."""
+"""The three ways to the disk: how they differ, what a log says when one is refused, and that the tests run on each."""
 import os
 import random
 import sys
@@ -15,7 +15,7 @@ BLOCKED = (sys.executable, str(Path(__file__).with_name("seccomp.py")), "--")
 
 
 def scattered(open_log, **options):
-    """A log on the disk alone, its topic 't' with ENTRIES entries, between any two of them something else; gives (log, entries)."""
+    """A log that is on the disk alone, ENTRIES entries in topic 't', other bytes between; gives (log, entries)."""
     options = {"staging_bytes": 8 << 20, "log_file_bytes": 16 << 20, "chunk_bytes_max": CHUNK_BYTES, **options}
     expected = [random.Random(i).randbytes(ENTRY_BYTES + i % 8) for i in range(ENTRIES)]
     with open_log(**options) as log:
@@ -25,7 +25,7 @@ def scattered(open_log, **options):
     return open_log(**options), expected
 
 
-# ----------------------------------------------------------------------------------------------------- reading many at once
+# ------------------------------------------------------------------------------------------------ reading many at once
 
 @pytest.mark.storage
 def test_2000_scattered_entries_are_read_at_once_in_the_order_asked(open_log, way):
