@@ -26,17 +26,26 @@ from libc.stdlib cimport qsort
 # ------------------------------------------------------------------------------------------------------- watermarks
 
 cdef uint64_t low_by_bytes(Topic *topic) noexcept nogil:
-    """The highest place border that still leaves retention_bytes behind it. Holds topic.lock."""
-    cdef uint64_t i, left = topic.payload_bytes, low = topic.low
+    """The highest place border that still leaves retention_bytes behind it. Holds topic.lock.
+
+    All pieces of a large frame end at the same offset: that is a border when the last of them has been counted.
+    """
+    cdef uint64_t i, left = topic.payload_bytes, low = topic.low, border = topic.low
+    cdef const Place *place
     for i in range(topic.places_from, topic.places_count):
-        if topic.places[i].end <= topic.low:        # let go already, and counted until the watermark is durable
-            left -= topic.places[i].group.payload_bytes
+        place = &topic.places[i]
+        if place.end <= topic.low:                  # let go already, and counted until the watermark is durable
+            left -= place.group.payload_bytes
             continue
-        if left < topic.places[i].group.payload_bytes + topic.retention_bytes:
+        if place.group.first >= border:
+            low = border
+        if left < place.group.payload_bytes + topic.retention_bytes:
             break
-        left -= topic.places[i].group.payload_bytes
-        if topic.places[i].end <= topic.durable:
-            low = topic.places[i].end
+        left -= place.group.payload_bytes
+        if place.end <= topic.durable:
+            border = place.end
+            if place.group.kind != GROUP_KIND_PIECE:
+                low = border
     return low
 
 
