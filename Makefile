@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export PYTHONSAFEPATH := 1
 SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
 
-.PHONY: build demo test test-ways lint types debug profile crash nightly bench compare gate asv asv-record asv-page wheel clean
+.PHONY: build demo test test-seccomp lint types debug profile crash nightly bench compare gate asv asv-record asv-page wheel clean
 .DEFAULT_GOAL := build
 
 build: $(VENV)/installed
@@ -45,6 +45,10 @@ demo: build
 test: build debug
 	$(PY) -P -m pytest
 	PYTHONPATH=$(CURDIR)/build/debug $(PY) -P -m pytest -q tests/test_device.py
+
+# The tests that write logs, where the kernel refuses io_uring: once per way, io_uring falls back.
+test-seccomp: build debug
+	$(PY) tests/seccomp.py -- $(PY) -P -m pytest -m "storage and not nightly"
 
 lint: build
 	$(VENV)/bin/ruff check .

@@ -560,7 +560,8 @@ class TestLife:
 
 class TestStats:
     def test_says_which_way_is_in_use(self, log, way):
-        assert log.stats().io == way
+        stats = log.stats()
+        assert stats.io == way or ((way, stats.io) == ("io_uring", "pwrite") and stats.io_fallback)
 
     def test_is_frozen(self, log):
         with pytest.raises(AttributeError):

@@ -6,7 +6,10 @@ import pytest
 
 import walrus
 
+pytestmark = pytest.mark.storage
+
 STAGING_BYTES = 4 << 20
+OPTIONS = {"staging_bytes": STAGING_BYTES, "fsync_schedule": walrus.FsyncSchedule.NoFsync}
 
 
 def payload(offset, length=None):
@@ -17,16 +20,19 @@ def payload(offset, length=None):
 
 
 @pytest.fixture
-def log(tmp_path):
-    with walrus.open(tmp_path / "log", staging_bytes=STAGING_BYTES, fsync_schedule=walrus.FsyncSchedule.NoFsync) as opened:
+def log(tmp_path, way):
+    with walrus.open(tmp_path / "log", backend=way, **OPTIONS) as opened:
         yield opened
 
 
-def reopened(log):
-    """The same log, with everything on disk."""
-    path = log.path
-    log.close()
-    return walrus.open(path, staging_bytes=STAGING_BYTES, fsync_schedule=walrus.FsyncSchedule.NoFsync)
+@pytest.fixture
+def reopened(way):
+    """Opens the same log again, with everything on disk."""
+    def reopen(log):
+        log.close()
+        return walrus.open(log.path, backend=way, **OPTIONS)
+
+    return reopen
 
 
 def check(topic, expected, start=0):
@@ -43,7 +49,7 @@ def check(topic, expected, start=0):
     assert taken == expected
 
 
-def test_staged_entries_and_entries_on_disk_read_the_same(log):
+def test_staged_entries_and_entries_on_disk_read_the_same(log, reopened):
     topic = log.topic("t")
     expected = [payload(i) for i in range(500)]
     for data in expected:
@@ -77,7 +83,7 @@ def test_batches_keep_their_borders(log):
         check(topic, expected[start:], start)
 
 
-def test_empty_entries_are_entries(log):
+def test_empty_entries_are_entries(log, reopened):
     topic = log.topic("t")
     expected = [b"", b"a", b"", b"", b"bc", b""]
     for data in expected:
@@ -90,7 +96,7 @@ def test_empty_entries_are_entries(log):
 
 
 @pytest.mark.parametrize("size", [(1 << 20) - 100, 1 << 20, (1 << 20) + 1, 3 << 20, 20 << 20])
-def test_an_entry_larger_than_a_chunk_is_whole(log, size):
+def test_an_entry_larger_than_a_chunk_is_whole(log, reopened, size):
     topic = log.topic("t")
     expected = [b"before", payload(1, size), b"after", b"", payload(4, size // 2), payload(5, size)]
     for data in expected:
@@ -100,7 +106,7 @@ def test_an_entry_larger_than_a_chunk_is_whole(log, size):
         check(again.topic("t"), expected)
 
 
-def test_a_batch_larger_than_a_chunk_is_read_entry_by_entry(log):
+def test_a_batch_larger_than_a_chunk_is_read_entry_by_entry(log, reopened):
     topic = log.topic("t")
     topic.append(b"before")
     batch = [payload(i, 2048 + i % 7) for i in range(2000)]
@@ -206,9 +212,9 @@ def test_offsets_out_of_range_are_refused(log):
         assert caught.value.end == 2
 
 
-def test_damage_on_disk_raises_and_leaves_the_rest_readable(tmp_path):
+def test_damage_on_disk_raises_and_leaves_the_rest_readable(tmp_path, way):
     expected = [payload(i, 400) for i in range(1_000)]
-    with walrus.open(tmp_path / "log", staging_bytes=STAGING_BYTES) as log:
+    with walrus.open(tmp_path / "log", staging_bytes=STAGING_BYTES, backend=way) as log:
         for data in expected:
             log.topic("t").append(data)
     hurt = 500
@@ -218,7 +224,7 @@ def test_damage_on_disk_raises_and_leaves_the_rest_readable(tmp_path):
             with file.open("r+b") as opened:
                 opened.seek(at + 17)
                 opened.write(bytes([data[at + 17] ^ 1]))
-    with walrus.open(tmp_path / "log", staging_bytes=STAGING_BYTES) as log:
+    with walrus.open(tmp_path / "log", staging_bytes=STAGING_BYTES, backend=way) as log:
         topic = log.topic("t")
         seen = []
         with pytest.raises(walrus.CorruptionError) as caught:

@@ -1,4 +1,4 @@
-"""Retention by bytes: what is kept of a topic never falls below the limit, and does not stay above it by more than a file."""
+"""Retention by bytes: what is kept of a topic never falls below the limit, nor stays above it by more than a file."""
 import random
 import time
 

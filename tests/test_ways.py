@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import walrus
+from tests.conftest import WAYS
 
 ENTRY_BYTES = 8 << 10
 ENTRIES = 2400
@@ -126,3 +127,96 @@ def test_a_damaged_entry_among_many_is_named_and_the_others_stay_readable(open_l
     assert (caught.value.offset, caught.value.next_offset) == (1234, 1235)
     wanted.remove(1234)
     assert topic.read_many(wanted).tolist() == [expected[offset] for offset in wanted]
+
+
+# ------------------------------------------------------------------------------------------------- refusals, fallbacks
+
+SAYS = """
+    import logging
+    said = []
+    logger = logging.getLogger("walrus")
+    logger.setLevel(logging.INFO)
+    keeper = logging.Handler()
+    keeper.emit = lambda record: said.append(record.getMessage())
+    logger.addHandler(keeper)
+"""
+WRITES = """
+    expected = [b"%d" % i * 700 for i in range(3000)]
+    with open_log(backend=BACKEND) as log:
+        for data in expected:
+            log.topic("t").append(data)
+            log.topic("u").append_batch([data, b""])
+        log.sync()
+        assert [entry.data for entry in log.topic("t").read()] == expected
+        assert log.topic("t").read_many([2999, 0]).tolist() == [expected[2999], expected[0]]
+        stats = log.stats()
+"""
+
+
+def check_written(log):
+    expected = [b"%d" % i * 700 for i in range(3000)]
+    assert [entry.data for entry in log.topic("t").read()] == expected
+    assert [entry.data for entry in log.topic("u").read()][::2] == expected
+
+
+@pytest.mark.parametrize("backend", ["auto", "io_uring"])
+def test_a_blocked_io_uring_is_said_once_and_nothing_else_changes(child, open_log, backend):
+    """A process under the filter writes, this one reads what it wrote, and the filtered one what this one appends."""
+    out = child.run(SAYS + WRITES.replace("BACKEND", repr(backend)) + """
+        assert (stats.io, stats.submissions, stats.submitted_max) == ("pwrite", 0, 0), stats
+        assert stats.io_fallback == "Operation not permitted" and stats.direct_bytes, stats
+    assert len(said) == 1 and "pwrite, because io_uring is not to be had (Operation not permitted)" in said[0], said
+    print("written")
+    """, prefix=BLOCKED)
+    assert out == "written\n"
+    with open_log(backend=backend) as log:
+        check_written(log)
+        log.topic("t").append(b"by the one that may")
+    child.run(f"""
+    log = open_log(backend={backend!r})
+    assert log.stats().io == "pwrite"
+    assert log.topic("t").read_batch(3000).tolist() == [b"by the one that may"]
+    """, prefix=BLOCKED)
+
+
+def test_a_blocked_io_uring_is_nothing_to_those_who_did_not_want_it(child):
+    child.run(SAYS + """
+    for backend in ("pwrite", "mmap"):
+        with open_log(backend=backend) as log:
+            assert (log.stats().io, log.stats().io_fallback) == (backend, None)
+    assert len(said) == 2 and not any("because" in text for text in said), said
+    """, prefix=BLOCKED)
+
+
+@pytest.mark.storage
+def test_a_refused_o_direct_means_cached_writes_and_is_said_once(debug_build, child, open_log, way):
+    child.run(SAYS + WRITES.replace("BACKEND", repr(way)) + """
+        assert not stats.direct_io and stats.direct_bytes == 0 and stats.written_bytes > 2_000_000, stats
+    assert len(said) == 1 and "without O_DIRECT" in said[0], said
+    os._exit(0)
+    """, debug=debug_build, env={"WALRUS_FAULT": "direct:1:EINVAL:always"})
+    with open_log() as log:
+        check_written(log)
+        if way != "mmap":
+            log.topic("t").append(bytes(1 << 20))
+            log.sync()
+            assert log.stats().direct_io and log.stats().direct_bytes
+
+
+# --------------------------------------------------------------------------------------------------------- the tests
+
+def test_the_way_of_other_tests_is_the_environment_s(log, way):
+    """WALRUS_TEST_WAY=mmap runs them all on that one."""
+    assert way == os.environ.get("WALRUS_TEST_WAY", "auto")
+    stats = log.stats()
+    assert stats.io == ("io_uring" if way == "auto" else way) or stats.io_fallback
+
+
+def test_each_test_marked_storage_runs_once_per_way(request):
+    ways = {}
+    for item in request.session.items:
+        if item.get_closest_marker("storage"):
+            params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
+            ways.setdefault((item.nodeid.split("[")[0], str({**params, "way": None})), set()).add(params.get("way"))
+    missing = {name for (name, _), found in ways.items() if found != set(WAYS)}
+    assert not missing, f"marked, but without the fixture way (open_log, log, child have it): {sorted(missing)}"
