@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DEBUG_BUILD = ROOT / "build" / "debug"
+DEBUG_BUILD = Path(os.environ.get("WALRUS_DEBUG_BUILD", ROOT / "build" / "debug"))
 
 
 def command(module: str, *arguments: object) -> list[str]:

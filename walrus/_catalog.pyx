@@ -12,8 +12,8 @@ from walrus._device cimport (FILE_CREATE, device_flush, device_sync_directory, d
 from walrus._extent cimport BLOCK_BYTES
 from walrus._libc cimport (EAGAIN, ENOMEM, WALRUS_DEBUG, free, memcpy, memset, realloc, uint8_t, walrus_add64,
                            walrus_load64, walrus_lock, walrus_store64, walrus_unlock)
-from walrus._logfiles cimport LOGFILE_FLUSHED, LOGFILE_FULL, LOGFILE_LISTED, LogFile
-from walrus._rules cimport RULE_SNAP_ATOMIC, RULE_SNAP_FLUSHED, RULE_SNAP_KEEPS, RULE_SNAP_QUIET, rule_broken
+from walrus._logfiles cimport LOGFILE_FLUSHED, LOGFILE_LISTED, LogFile
+from walrus._rules cimport RULE_SNAP_ATOMIC, RULE_SNAP_KEEPS, RULE_SNAP_QUIET, rule_broken
 from walrus._snapshot_format cimport (SnapshotCursor, SnapshotFile, SnapshotTopic, snapshot_begin, snapshot_end,
                                       snapshot_free, snapshot_put_cursor, snapshot_put_file, snapshot_put_topic)
 from walrus._topics cimport Cursor
@@ -100,9 +100,7 @@ cdef void put_cursors(Catalog *catalog, TopicTable *topics) noexcept nogil:
 
 
 cdef inline bint listable(const LogFile *file) noexcept nogil:
-    if WALRUS_DEBUG and rule_broken(RULE_SNAP_FLUSHED) and file.state == LOGFILE_FULL:
-        return True
-    if WALRUS_DEBUG and rule_broken(RULE_SNAP_KEEPS) and file.state == LOGFILE_LISTED and file.unflushed:
+    if WALRUS_DEBUG and rule_broken(RULE_SNAP_KEEPS) and file.state == LOGFILE_LISTED and file.punched:
         return False
     return file.state == LOGFILE_FLUSHED or file.state == LOGFILE_LISTED
 

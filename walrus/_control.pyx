@@ -30,7 +30,8 @@ byte. The kernel frees all of these when their holder dies.
 Threads: slots are made under control.lock; a slot's value is stored under catalog.lock. Any process may read. No GIL.
 """
 from walrus._checksum cimport crc32c
-from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, file_close, file_open
+from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, device_sync_directory, file_close,
+                             file_open
 from walrus._libc cimport (EACCES, EAGAIN, EINTR, ENOENT, ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, close,
                            errno, fallocate, free, ftruncate, getpid, int64_t, malloc, memcmp, memcpy, memset, munmap,
                            pread, walrus_add32, walrus_exchange32, walrus_fence, walrus_futex_wake, walrus_load32,
@@ -144,7 +145,8 @@ cdef int make_new(Control *control, Device *device, const uint8_t *log_id, const
     memcpy(control.head.log_id, log_id, 16)
     memcpy(control.head.boot_id, boot_id, 16)
     control.head.crc = control_head_crc(control.head)
-    return device_rename(device, b"control.new", b"control")
+    result = device_rename(device, b"control.new", b"control")
+    return device_sync_directory(device) if result >= 0 else result
 
 
 cdef int by_id(const void *a, const void *b) noexcept nogil:

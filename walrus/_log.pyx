@@ -10,7 +10,7 @@ Threads: log_open and log_close of one log by one thread; different logs share n
 from walrus._catalog cimport catalog_change, catalog_close
 from walrus._changes cimport CHANGE_TOPIC, Change
 from walrus._control cimport ControlTopic, control_close, control_forked, control_topic
-from walrus._device cimport DEVICE_AUTO, device_close, device_forked, device_open
+from walrus._device cimport DEVICE_AUTO, device_close, device_flush, device_forked, device_open
 from walrus._extent cimport BLOCK_BYTES
 from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._iothread cimport iothread_start, iothread_stop
@@ -310,6 +310,10 @@ cdef int last_snapshot(Log *log) noexcept nogil:
     result = logfiles_flush(&log.files, &log.device)
     if result < 0:
         return log_fail(log, -result, b"flush", b"log file")
+    # After a clean close the table is trusted in any boot: what it holds is on the disk before the snapshot says so.
+    result = device_flush(&log.device, &log.control.file)
+    if result < 0:
+        return log_fail(log, -result, b"flush", b"control")
     for i in range(log.topics.count):
         topic = log.topics.by_number[i]
         walrus_store64(&topic.durable, topic.end)

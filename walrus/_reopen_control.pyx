@@ -5,9 +5,9 @@ Rules kept here: one_counter (of snapshot and journal the highest stamp wins, an
 wrote; in its own boot every commit went through the slot, and the pair wins), open_clamps (a cursor beyond the
 recovered end is set back to it, under a new stamp, in the snapshot of this very open).
 
-A control file of this boot, or one that was closed cleanly, is to be trusted: a cursor whose slot is damaged or
-missing there is damaged, for nobody knows where it stood. After a power cut the newest of snapshot and journal
-counts. In the boot that wrote it the table's ends are promises: the pages of staging are there too.
+A control file of this boot, or one that was closed cleanly and not opened since, is to be trusted: a cursor whose
+slot is damaged or missing there is damaged, for nobody knows where it stood. After a power cut the newest of snapshot
+and journal counts. In the boot that wrote it the table's ends are promises: the pages of staging are there too.
 
 Threads: opening alone. No GIL.
 """
@@ -72,6 +72,9 @@ cdef int reopen_control(Findings *findings, const SnapshotHead *head) noexcept n
     if result < 0 or log.recovery.created:
         return result
     log.catalog.control = &log.control
+    # That it was closed is what an old page may say: the snapshot tells whether nothing was opened since.
+    if not log.control.same_boot and not head.flags & SNAPSHOT_CLEAN_CLOSE:
+        log.control.trusted = False
     same_boot = memcmp(head.boot_id, log.catalog.boot_id, 16) == 0
     # A table that was made and never begun (epoch 0) was not in use yet: nothing is missing from it.
     expected = log.control.trusted and log.control.head.epoch != 0 if kept \

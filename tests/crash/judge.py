@@ -32,6 +32,13 @@ class Promised:
         del self.cuts[offset:]
 
 
+    def found(self, end: int, durable: int, value: int) -> None:
+        """A process went on behind a crash: what it found is what there is."""
+        self.cut(end)
+        self.durable = max(self.durable, durable)
+        self.cursors = [value]
+
+
 def expected(marks: list[list[object]]) -> list[list[Promised]]:
     """Per topic: what was promised; two versions where a truncation was under way."""
     topics = [[Promised()] for _ in NAMES]
@@ -41,6 +48,8 @@ def expected(marks: list[list[object]]) -> list[list[Promised]]:
             topics[topic][1].cut(rest[0])
         elif kind == "cut done":
             del topics[topic][0]
+        elif kind == "recovered":                   # of a truncation that was under way it tells how it ended
+            topics[topic] = [p for p in topics[topic] if p.durable <= rest[0] and rest[0] in p.borders][-1:] or topics[topic][:1]
         for promised in topics[topic]:
             if kind == "begin":
                 promised.begin(*rest)
@@ -51,6 +60,8 @@ def expected(marks: list[list[object]]) -> list[list[Promised]]:
             elif kind == "cursor durable":
                 at = len(promised.cursors) - 1 - promised.cursors[::-1].index(rest[0])
                 promised.cursors = promised.cursors[at:]
+            elif kind == "recovered":
+                promised.found(*rest)
     return topics
 
 

@@ -4,7 +4,7 @@ The rules of the simulated disk: a write is durable once a flush of its file, be
 until then each of its sectors may be there or not, whatever the others do, and a write in flight likewise. A new file, a new
 size, a new name and a removal may be undone until the directory (or, for a size, the file) is flushed. Files that are mapped
 and written by stores (staging, control) hold anything: nothing, zeros, noise, or any mixture of pages of what they held at
-some time.
+some time; once they were flushed, of what they held since.
 """
 import json
 import random
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests import trace
+from tests.crash.workloads import mapped_write
 
 SECTORS = (512, 4096)
 MAPPED = ("staging", "control")
@@ -45,15 +46,31 @@ class Disk:
         self.flushing: dict[int, tuple[int, list[int], int]] = {}
         self.directory_flush: dict[int, dict[str, int]] = {}
         self.marks: list[list[object]] = []
+        self.settled: dict[str, int] = {}           # mapped files that were flushed: since which copy
         self.copies = 0                             # how many copies of the mapped files there are by now
 
     def file(self, number: int) -> File:
         return self.files.setdefault(number, File())
 
+    def preload(self, directory: Path, marks: list[list[object]]) -> None:
+        """Begins with what an earlier power cut left, and with what had been promised until then."""
+        for number, path in enumerate(sorted(directory.iterdir()), 1 << 31):
+            data = b"" if path.name in MAPPED else path.read_bytes()
+            self.files[number] = File(bytearray(data), len(data), len(data))
+            self.names[path.name] = self.names_durable[path.name] = number
+        self.marks = list(marks)
+        self.copies = 1
+        self.settled["control"] = 0
+
     def apply(self, record: trace.Record) -> None:
         handler = getattr(self, "on_" + record.op.lower(), None)
         if handler is not None:
             handler(record)
+
+    def on_open_log(self, r: trace.Record) -> None:
+        # What a process that was killed had in flight has landed, and its end is in the trace, or never will.
+        for file in self.files.values():
+            file.pending = {s: w for s, w in file.pending.items() if w.complete}
 
     def on_create(self, r: trace.Record) -> None:
         self.names[r.name] = r.file
@@ -76,7 +93,7 @@ class Disk:
     def on_write_end(self, r: trace.Record) -> None:
         write = self.file(r.file).pending.get(r.sequence)
         if write is not None:
-            write.complete = True
+            write.complete = r.result >= 0
 
     def on_flush_begin(self, r: trace.Record) -> None:
         file = self.file(r.file)
@@ -86,6 +103,9 @@ class Disk:
         number, sequences, size = self.flushing.pop(r.sequence, (r.file, [], 0))
         if r.result < 0:
             return
+        for name in MAPPED:
+            if self.names.get(name) == number and self.copies:
+                self.settled[name] = self.copies - 1
         file = self.file(number)
         file.size_durable = max(file.size_durable, size)
         for sequence in sequences:
@@ -166,15 +186,22 @@ class Disk:
                 (target / name).write_bytes(self.contents(number, rng))
         for name in MAPPED:
             if name in self.names and self.copies:
-                data = arbitrary(mapped[name][:self.copies], rng)
+                held = mapped[name][:self.copies]
+                data = mixture(held[self.settled[name]:], rng) if name in self.settled else arbitrary(held, rng)
                 if data is not None:
-                    (target / name).write_bytes(data)
+                    mapped_write(target / name, data)
 
 
 def put(data: bytearray, position: int, new: bytes) -> None:
     if len(data) < position:
         data.extend(bytes(position - len(data)))
     data[position:position + len(new)] = new
+
+
+def mixture(held: list[bytes], rng: random.Random) -> bytes:
+    """What a file that was flushed holds when `held[0]` was in it, and was written by stores since."""
+    pages = range(0, len(held[-1]), 4096)
+    return b"".join(rng.choice(held)[at:at + 4096].ljust(4096, b"\0") for at in pages)[:len(held[-1])]
 
 
 def arbitrary(held: list[bytes], rng: random.Random) -> bytes | None:
@@ -201,16 +228,25 @@ def arbitrary(held: list[bytes], rng: random.Random) -> bytes | None:
     return bytes(data[:len(newest)])
 
 
-def states(records: list[trace.Record], mapped: dict[str, list[bytes]], seed: int, count: int,
-           target: Path) -> Iterator[tuple[int, int, list[list[object]]]]:
-    """`count` crash states, each written into target/N: (number N, records done, the oracle's marks until then)."""
+def turns(records: list[trace.Record], start: int) -> list[int]:
+    """Where something is used again, made, removed, opened or cut off: what is just behind is worth more than other places."""
+    return [i for i, r in enumerate(records) if i >= start and (
+        r.op in ("RENAME", "UNLINK", "PUNCH", "CREATE", "ALLOCATE", "OPEN_LOG") or (r.op == "WRITE_BEGIN" and r.position == 0)
+        or (r.op == "MARK" and r.data.startswith((b'["cut done"', b'["recovered"'))))] or [start]
+
+
+def states(records: list[trace.Record], mapped: dict[str, list[bytes]], seed: int, count: int, target: Path,
+           disk: Disk | None = None, start: int = 0) -> Iterator[tuple[int, int, list[list[object]]]]:
+    """`count` crash states behind record `start`, each written into target/N: (N, records done, the oracle's marks until then).
+
+    `disk`: what it is at the beginning of the trace; empty if not given.
+    """
     rng = random.Random(seed)
-    # Half of the cuts anywhere, half of them just behind where something is used again, made or removed.
-    turns = [i for i, r in enumerate(records) if r.op in ("RENAME", "UNLINK", "PUNCH", "CREATE", "ALLOCATE")
-             or (r.op == "WRITE_BEGIN" and r.position == 0)] or [0]
-    cuts = sorted(rng.randrange(1, len(records) + 1) if rng.random() < 0.5
-                  else min(len(records), rng.choice(turns) + 1 + int(rng.expovariate(0.12))) for _ in range(count))
-    disk, done = Disk(), 0
+    # Half of the cuts anywhere, half of them at turns.
+    near = turns(records, start)
+    cuts = sorted(rng.randrange(start, len(records)) + 1 if rng.random() < 0.5
+                  else min(len(records), rng.choice(near) + 1 + int(rng.expovariate(0.12))) for _ in range(count))
+    disk, done = disk or Disk(), 0
     for number, cut in enumerate(cuts):
         while done < cut:
             disk.apply(records[done])

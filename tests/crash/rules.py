@@ -1,66 +1,77 @@
 """Breaks each ordering rule in turn and shows what notices: python -m tests.crash.rules [rule ...] [--states N] [--seed N].
 
-A rule is broken by a switch of the debug build (WALRUS_BREAK_RULE). First the crash states of all workloads are tried, then named
-scenarios; the first that finds something wrong is printed. The exit code is the number of rules that nothing noticed.
+A rule is broken by a switch of the debug build (WALRUS_BREAK_RULE). What is known to notice it is tried first, then everything else
+there is: crash states of all workloads, and of chains of crashes. The exit code is the number of rules that nothing noticed, but for
+those of which SURVIVORS says why nothing can.
 """
 import argparse
 import random
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.crash import scenarios
-from tests.crash.test_crash_states import WORKLOADS, search
+from tests.crash.states import CHAINS, search, search_chains
+from tests.crash.workloads import WORKLOADS
 
-# Which workload notices first; the others are tried after it.
+# What notices: a workload, a kind of chain, or the scenario of the rule's name.
+SCENARIO = "scenario"
 RULES = {
-    "epoch_new": "chained", "epoch_durable": "chained", "epoch_list": "chained", "one_counter": "cursors",
-    "one_frame": "appends", "chunk_complete": "appends", "chunk_prefix": "appends", "sync_waits": "appends",
-    "sync_journal": "appends", "sync_logs": "appends", "sync_publish": "appends", "journal_extents": "journal",
-    "journal_flushed": "journal", "journal_prefix": "journal", "journal_catalog": "journal",
-    "journal_adopted": "chained", "low_cursor": "recycling", "recycle_low": "recycling", "recycle_head": "recycling",
-    "punch_listed": "recycling", "snap_atomic": "journal", "snap_flushed": "appends", "snap_keeps": "recycling",
-    "snap_quiet": "truncations", "slot_pair": "cursors", "cut_epoch": "truncations", "cut_durable": "truncations",
-    "claim_capped": "truncations", "open_waits": "appends", "open_flushes": "chained", "open_prefix": "appends",
-    "open_clamps": "cursors",
+    "epoch_new": "cut", "epoch_durable": "killed", "epoch_list": "cut", "one_counter": "cursors", "one_frame": "appends",
+    "chunk_complete": SCENARIO, "chunk_prefix": SCENARIO, "sync_waits": "appends", "sync_journal": "appends",
+    "sync_logs": "appends", "sync_publish": "appends", "journal_extents": "journal", "journal_flushed": "laps",
+    "journal_prefix": "laps", "journal_catalog": "journal", "journal_adopted": "cut", "low_cursor": "recycling",
+    "recycle_low": "consumed", "recycle_head": "recycling", "punch_listed": "punched", "snap_atomic": "journal",
+    "snap_flushed": "appends", "snap_keeps": "punched", "snap_quiet": "truncations", "slot_pair": SCENARIO,
+    "cut_epoch": "truncations", "cut_durable": "truncations", "claim_capped": "truncations", "open_waits": SCENARIO,
+    "open_flushes": "killed", "open_prefix": "appends", "open_clamps": "cursors",
 }
+SURVIVORS: dict[str, str] = {}
 
 
-def notice(rule: str, states: int, seed: int) -> str:
-    """What noticed that the rule was broken, or ''."""
-    scenario = getattr(scenarios, rule, None)
-    if scenario is not None:
+def notice(rule: str, what: str, states: int, seed: int) -> str:
+    """What `what` noticed while the rule was broken, or ''."""
+    if what == SCENARIO:
         with tempfile.TemporaryDirectory(prefix="walrus-rule-") as directory:
-            problem = scenario(Path(directory))
-        if problem:
-            return f"scenario {rule}: {problem}"
-    first = RULES[rule]
-    for workload in sorted(WORKLOADS, key=lambda name: name != first):
-        with tempfile.TemporaryDirectory(prefix="walrus-rule-", dir="/dev/shm") as directory:
-            try:
-                problems = search(Path(directory), workload, "io_uring", seed, states, WALRUS_BREAK_RULE=rule)
-            except Exception as error:  # the workload itself fell over the broken rule
-                problems = [f"workload {workload}: {type(error).__name__}: {error}"]
-        if problems:
-            return problems[0]
-    return ""
+            found = getattr(scenarios, rule)(Path(directory))
+        return f"scenario {rule}: {found}" if found else ""
+    look = search_chains if what in CHAINS else search
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="walrus-rule-", dir=shm if shm.is_dir() else None) as directory:
+        try:
+            problems = look(Path(directory), what, "io_uring", seed, states, WALRUS_BREAK_RULE=rule)
+        except Exception as error:  # the workload itself fell over the broken rule
+            problems = [f"workload {what}: {type(error).__name__}: {error}"]
+    return problems[0] if problems else ""
+
+
+def all_notices(rule: str, states: int, seed: int) -> Iterator[str]:
+    """What is known to notice first."""
+    known = RULES[rule]
+    for what in [known, *(name for name in (*WORKLOADS, *CHAINS) if name != known)]:
+        yield notice(rule, what, states, seed)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rules", nargs="*", help="rules to break (default: all)")
-    parser.add_argument("--states", type=int, default=400, help="crash states of each workload")
+    parser.add_argument("rules", nargs="*", metavar="rule", help="rules to break (default: all 32)")
+    parser.add_argument("--states", type=int, default=400, help="crash states of each workload (default: 400)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     options = parser.parse_args()
+    unknown = set(options.rules) - set(RULES)
+    if unknown:
+        parser.error(f"no such rule: {', '.join(sorted(unknown))}")
+    rules = options.rules or list(RULES)
     print(f"seed {options.seed}")
-    survivors = []
-    for rule in options.rules or RULES:
-        found = notice(rule, options.states, options.seed)
-        print(f"| {rule} | {found[:240] or 'NOT NOTICED'} |", flush=True)
+    left = []
+    for rule in rules:
+        found = next(filter(None, all_notices(rule, options.states, options.seed)), "")
+        print(f"| {rule} | {found[:240] or 'NOT NOTICED: ' + SURVIVORS.get(rule, 'nobody knows why')} |", flush=True)
         if not found:
-            survivors.append(rule)
-    print(f"{len(options.rules or RULES) - len(survivors)} noticed, not noticed: {', '.join(survivors) or 'none'}")
-    return len(survivors)
+            left.append(rule)
+    print(f"{len(rules) - len(left)} of {len(rules)} noticed; not noticed: {', '.join(left) or 'none'}")
+    return len(set(left) - set(SURVIVORS))
 
 
 if __name__ == "__main__":

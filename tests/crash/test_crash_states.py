@@ -1,89 +1,25 @@
 """Power cuts at every write boundary of small workloads: each image that may be left is held against what was promised.
 
-WALRUS_STATES sets how many states are tried (3,000 by default, over all workloads and ways to the disk), WALRUS_SEED from where.
+WALRUS_STATES sets how many states are tried (3,000 by default, over all workloads and ways to the disk, and a fifth more over
+chains of crashes), WALRUS_SEED from where.
 """
-import json
 import os
 import random
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests import trace
-from tests.child import DEBUG_BUILD, command, environment
-from tests.crash import power
+from tests.child import DEBUG_BUILD, environment
+from tests.crash.states import BACKENDS, CHAINS, search, search_chains
+from tests.crash.workloads import WORKLOADS
 
-WORKLOADS = ("appends", "cursors", "journal", "truncations", "recycling", "large", "reopened")
-BACKENDS = ("io_uring", "pwrite", "mmap")
 STATES = int(os.environ.get("WALRUS_STATES", "3000"))
 SEED = int(os.environ.get("WALRUS_SEED", str(random.SystemRandom().randrange(1 << 30))))
 
 pytestmark = pytest.mark.skipif(not DEBUG_BUILD.is_dir(), reason="needs the debug build: make debug")
-
-
-class Judge:
-    """A process of the debug build that opens states and says what is wrong with them."""
-
-    def __init__(self, **more: str) -> None:
-        self.env = environment(debug=True, WALRUS_OTHER_BOOT="1", **more)
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(command("tests.crash.judge"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=self.env, stderr=subprocess.PIPE)
-
-    def __call__(self, directory: Path, marks: list[list[object]]) -> str:
-        try:
-            self.process.stdin.write(json.dumps({"directory": str(directory), "marks": marks}) + "\n")
-            self.process.stdin.flush()
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if answer:
-            return json.loads(answer)
-        text = self.process.stderr.read()
-        code = self.process.wait()
-        self.start()
-        return f"the process that opened it ended with {code}: {text[-500:]}"
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def record(scratch: Path, workload: str, seed: int, backend: str,
-           **more: str) -> tuple[list[trace.Record], dict[str, list[bytes]]]:
-    """Runs the workload; its trace, and what the mapped files held on the way."""
-    directory, path = scratch / "live", scratch / "trace"
-    path.touch()
-    subprocess.run(command("tests.crash.workloads", workload, directory, path, seed, backend), check=True, timeout=100,
-                   env=environment(debug=True, WALRUS_TRACE=str(path), **more))
-    copies = len(list(scratch.glob("trace.staging.*")))
-    mapped = {name: [(scratch / f"trace.{name}.{i}").read_bytes() for i in range(copies)] for name in power.MAPPED}
-    records = trace.read(path)
-    shutil.rmtree(directory)
-    for copy in scratch.glob("trace*"):
-        copy.unlink()
-    return records, mapped
-
-
-def search(scratch: Path, workload: str, backend: str, seed: int, count: int, **more: str) -> list[str]:
-    """Tries `count` states; what was wrong with them. `more` goes into the environment of workload and judge."""
-    records, mapped = record(scratch, workload, seed, backend, **more)
-    problems, judge = [], Judge(**more)
-    try:
-        for number, cut, marks in power.states(records, mapped, seed, count, scratch):
-            problem = judge(scratch / str(number), marks)
-            if problem:
-                problems.append(f"{workload}, {backend}, seed {seed}, state {number} of {count}, cut at record {cut} of "
-                                f"{len(records)}: {problem}")
-                if len(problems) >= 3:
-                    break
-    finally:
-        judge.close()
-    return problems
 
 
 @pytest.mark.timeout(600)
@@ -93,3 +29,26 @@ def test_no_power_cut_loses_what_was_durable(scratch: Path, workload: str, backe
     count, seed = STATES // (len(WORKLOADS) * len(BACKENDS)), SEED
     print(f"seed {seed}: WALRUS_SEED={seed} repeats this run")
     assert search(scratch, workload, backend, seed, count) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", CHAINS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_power_cut_behind_a_crash_or_inside_recovery_loses_what_was_durable(scratch: Path, kind: str, backend: str) -> None:
+    count, seed = STATES // 5 // (len(CHAINS) * len(BACKENDS)), SEED
+    print(f"seed {seed}: WALRUS_SEED={seed} repeats this run")
+    assert search_chains(scratch, kind, backend, seed, count) == []
+
+
+def test_a_power_cut_that_leaves_the_cursor_table_of_an_earlier_clean_close_damages_no_cursor(tmp_path: Path) -> None:
+    def child(code: str, **more: str) -> str:
+        text = f"import os, walrus; log = walrus.open({str(path)!r}, fsync_schedule=walrus.FsyncSchedule.NoFsync); {code}"
+        return subprocess.run([sys.executable, "-P", "-c", text], env=environment(debug=True, **more), check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+
+    path = tmp_path / "log"
+    child('log.topic("t").append_batch([b"x"] * 9); log.close()')
+    shutil.copy(path / "control", tmp_path / "control")
+    child('log.topic("t").cursor("c").commit(3); log.sync(); os._exit(0)')
+    shutil.copy(tmp_path / "control", path / "control")
+    assert child('print(log.topic("t").cursor("c").committed)', WALRUS_OTHER_BOOT="1") == "3\n"

@@ -1,18 +1,22 @@
 """Small workloads whose every device operation is traced; marks tell in the same trace what was promised, and when.
 
-Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECTORY TRACE SEED BACKEND. Marks (JSON lists):
+Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECTORY TRACE SEED BACKEND [COPIES [STOP]]. It goes
+on with what is in the directory, if COPIES (of the mapped files, by earlier processes) is not 0; it dies at mark STOP. Marks:
   ["begin", topic, first, count, cuts]   an append or batch is about to be made, after that many truncations
   ["cut", topic, offset], ["cut done", topic, offset]   a truncation is about to be made, has returned
   ["durable", topic, end]          a sync (or an append under SyncEach) has returned: all below `end` is durable
   ["cursor", topic, value]         a commit is about to be made
   ["cursor durable", topic, value] ... and a sync has returned since
+  ["recovered", topic, end, durable, value]  a process that goes on behind a crash found this end, durable offset, cursor
   ["mapped", number]               what the mapped files held just now was copied beside the trace, as NAME.number
 """
+import contextlib
 import json
 import os
 import random
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,42 +35,64 @@ def payload(topic: int, offset: int, cuts: int = 0) -> bytes:
     return (head * (length // len(head) + 1))[:length]
 
 
-def read_sparse(path: Path) -> bytes:
-    """The file up to the end of its last data, holes as zeros; of control files, sparse and large, the first MiB and a half."""
+# What of a mapped file a workload writes: its other pages are holes. Staging is small, control has its tables far apart.
+RANGES = {"staging": [(0, 3 << 19)], "control": [(0, 4096), (1 << 20, 4096), (128 << 20, 4096), (256 << 20, 4096)]}
+
+
+def mapped_read(path: Path) -> bytes:
+    """The file's RANGES, one behind another; b"" if it is not there."""
+    if not path.exists():
+        return b""
     with path.open("rb") as file:
-        return file.read(3 << 19)
+        return b"".join(os.pread(file.fileno(), size, at) for at, size in RANGES[path.name])
+
+
+def mapped_write(path: Path, data: bytes) -> None:
+    """A file that mapped_read() reads as `data`."""
+    with path.open("wb") as file:
+        for at, size in RANGES[path.name]:
+            os.pwrite(file.fileno(), data[:size], at)
+            data = data[size:]
 
 
 class Teller:
     """Writes marks into the trace: one write each, so they stand in one order with the device's operations."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stop: int) -> None:
         self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
+        self.left = stop
 
     def __call__(self, *what: object) -> None:
         data = json.dumps(what).encode()
         os.write(self.fd, struct.pack("<IIIIQQQ", MAGIC, MARK, 0, 0, 0, len(data), 0) + data)
+        self.left -= 1
+        if self.left == 0:
+            os._exit(0)                             # as SIGKILL does, with writes in flight or without
 
 
 class Load:
     """A log with small files, so that every roll happens; and what the workloads do to it."""
 
     def __init__(self, directory: str, trace: str, seed: int, backend: str, schedule: object,
-                 retention: str | None) -> None:
-        self.rng, self.tell, self.directory = random.Random(seed), Teller(trace), directory
+                 retention: str | None, copies: int = 0, stop: int = 0) -> None:
+        self.rng, self.tell, self.directory = random.Random(seed), Teller(trace, stop), directory
         self.each = schedule is FsyncSchedule.SyncEach
         self.options = {"fsync_schedule": schedule, "backend": backend, "staging_bytes": 1 << 20,
                         "log_file_bytes": 1 << 18, "journal_file_bytes": 1 << 17, "chunk_bytes_max": 1 << 14,
                         "retention": retention, "timeout": 30}
-        self.trace, self.copies = trace, 0
-        self.cuts = [0] * len(NAMES)
-        self.borders: list[list[int]] = [[0] for _ in NAMES]
+        self.trace, self.copies = trace, copies
+        # What is given out again after a crash is told from what was there before, as it is after a truncation.
+        self.cuts = [copies * 100] * len(NAMES)
         self.open()
+        self.borders = [[end] for end in self.ends]
+        if copies:
+            for i, topic in enumerate(self.topics):
+                self.tell("recovered", i, self.ends[i], topic.durable_offset, topic.cursor("c").committed)
 
     def copy_mapped(self) -> None:
         """What a power cut may leave of the mapped files is any mixture of pages that they held until then."""
         for name in ("staging", "control"):
-            Path(f"{self.trace}.{name}.{self.copies}").write_bytes(read_sparse(Path(self.directory) / name))
+            Path(f"{self.trace}.{name}.{self.copies}").write_bytes(mapped_read(Path(self.directory) / name))
         self.tell("mapped", self.copies)
         self.copies += 1
 
@@ -101,8 +127,11 @@ class Load:
         self.cuts[i] += 1
 
     def commit(self, i: int, value: int) -> None:
+        """To `value`, or to the oldest entry that is kept."""
+        value = max(value, self.topics[i].oldest_offset)
         self.tell("cursor", i, value)
-        self.topics[i].cursor("c").commit(value)
+        with contextlib.suppress(walrus.OffsetOutOfRange):      # entries are given up meanwhile
+            self.topics[i].cursor("c").commit(value)
 
     def sync(self) -> None:
         ends, values = list(self.ends), [topic.cursor("c").committed for topic in self.topics]
@@ -112,6 +141,7 @@ class Load:
             self.tell("cursor durable", i, values[i])
 
     def reopen(self) -> None:
+        self.copy_mapped()                          # the control table is flushed as it is
         self.log.close()
         for i, end in enumerate(self.ends):
             self.tell("durable", i, end)
@@ -163,6 +193,51 @@ def journal(load: Load) -> None:
         load.sync()
 
 
+def laps(load: Load) -> None:
+    """A record of each sync is a quarter of a journal file. So one and the same makes the log prepare the next file of the
+    ring, and is the last to fit: the file is written over at once, by the next sync. What lies in it alone is of a topic
+    that gets an entry now and then."""
+    for step in range(80):
+        for i in range(2):
+            count, size = 0, 0
+            while size < 14_300:
+                size += len(payload(i, load.ends[i] + count, load.cuts[i])) + 4
+                count += 1
+            load.append(i, count - 1 if size > 15_800 else count)
+        if step % 4 == 0:
+            load.append(2)
+            load.commit(2, load.rng.randint(0, load.ends[2]))
+        load.sync()
+
+
+def consumed(load: Load) -> None:
+    """Consumed entries are given up by the log itself, long before the schedule's sync."""
+    for _ in range(8):
+        for _ in range(12):
+            load.append(load.rng.randrange(2), 60)
+        for i in range(2):
+            load.commit(i, load.ends[i])
+        load.sync()
+        for _ in range(3):
+            time.sleep(0.06)
+            load.append(load.rng.randrange(2), 200)
+
+
+def punched(load: Load) -> None:
+    """Files of which a little lives on: holes are punched around it. It is synced only after another snapshot."""
+    for _ in range(12):
+        for _ in range(load.rng.randrange(12, 20)):
+            load.append(load.rng.randrange(2), 40)
+        for i in range(2):
+            load.commit(i, load.ends[i])
+        load.sync()
+        load.log.reclaim()
+        load.append(2, 120)                         # more than a chunk: most of it never is in the journal
+        for _ in range(load.rng.randrange(20, 32)):
+            load.append(load.rng.randrange(2), 40)
+        load.sync()
+
+
 def truncations(load: Load) -> None:
     """Appends, and truncations to a frame's border, with and without a sync before and behind them."""
     for step in range(150):
@@ -170,10 +245,10 @@ def truncations(load: Load) -> None:
         load.append(i, load.rng.choice((1, 1, 3, 20)))
         if step % 11 == 0:
             load.sync()
+        if step % 4 == 3:
+            load.append(2, 200)                     # log files fill: snapshots
         if step % 6 == 5:
             load.cut(i)
-        if step % 25 == 3:
-            load.append(2, 400)                     # a log file fills: a snapshot
 
 
 def large(load: Load) -> None:
@@ -194,14 +269,16 @@ def reopened(load: Load) -> None:
             load.sync()
 
 
-WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (appends, cursors, journal, truncations, recycling, large, reopened)}
-SCHEDULES = {"appends": FsyncSchedule.NoFsync, "cursors": FsyncSchedule.NoFsync, "recycling": FsyncSchedule.Milliseconds(20),
-             "journal": FsyncSchedule.NoFsync,
-             "truncations": FsyncSchedule.NoFsync, "large": FsyncSchedule.NoFsync, "reopened": FsyncSchedule.SyncEach}
+WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (
+    appends, cursors, journal, laps, truncations, recycling, consumed, punched, large, reopened)}
+SCHEDULES = {"recycling": FsyncSchedule.Milliseconds(20), "consumed": FsyncSchedule.Milliseconds(10_000),
+             "reopened": FsyncSchedule.SyncEach}    # NoFsync where none is named
+CONSUMED = ("recycling", "consumed", "punched")     # with retention="consumed"
 
 
-def main(name: str, directory: str, trace: str, seed: str, backend: str) -> None:
-    load = Load(directory, trace, int(seed), backend, SCHEDULES[name], retention="consumed" if name == "recycling" else None)
+def main(name: str, directory: str, trace: str, seed: str, backend: str, copies: str = "0", stop: str = "0") -> None:
+    load = Load(directory, trace, int(seed), backend, SCHEDULES.get(name, FsyncSchedule.NoFsync),
+                "consumed" if name in CONSUMED else None, int(copies), int(stop))
     WORKLOADS[name](load)
     os._exit(0)                                     # no clean close: the last state of staging is what a kill leaves
 
