@@ -30,8 +30,8 @@ byte. The kernel frees all of these when their holder dies.
 Threads: slots are made under control.lock; a slot's value is stored under catalog.lock. Any process may read. No GIL.
 """
 from walrus._checksum cimport crc32c
-from walrus._device cimport FILE_BUFFERED, FILE_CREATE, device_map, device_rename, device_sync_directory, file_close,
-                             file_open
+from walrus._device cimport (FILE_BUFFERED, FILE_CREATE, device_map, device_rename, device_sync_directory, file_close,
+                             file_open)
 from walrus._libc cimport (EACCES, EAGAIN, EINTR, ENOENT, ENOMEM, ENOSPC, FALLOC_FL_KEEP_SIZE, WALRUS_DEBUG, close,
                            errno, fallocate, free, ftruncate, getpid, int64_t, malloc, memcmp, memcpy, memset, munmap,
                            pread, walrus_add32, walrus_exchange32, walrus_fence, walrus_futex_wake, walrus_load32,
