@@ -12,6 +12,10 @@ from tests.conftest import WAYS
 ENTRY_BYTES = 8 << 10
 ENTRIES = 2400
 CHUNK_BYTES = 16 << 10              # one such entry fills it: each has a place of its own on the disk
+# Marked with their module or class; they end before there is a way.
+BEFORE_THE_DISK = {"test_are_checked_when_given_and_named_in_the_error", "test_missing_directories_are_made",
+                   "test_of_a_wrong_type_are_type_errors", "test_schedules_and_modes_are_values",
+                   "test_a_path_that_is_no_directory"}
 BLOCKED = (sys.executable, str(Path(__file__).with_name("seccomp.py")), "--")
 
 
@@ -213,10 +217,14 @@ def test_the_way_of_other_tests_is_the_environment_s(log, way):
 
 
 def test_each_test_marked_storage_runs_once_per_way(request):
+    """A log that a test opens by itself, without the fixtures, is opened on one way only: the mark says otherwise."""
+    if request.config.option.keyword:
+        pytest.skip("-k may have left ways out")
     ways = {}
     for item in request.session.items:
         if item.get_closest_marker("storage"):
             params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
             ways.setdefault((item.nodeid.split("[")[0], str({**params, "way": None})), set()).add(params.get("way"))
     missing = {name for (name, _), found in ways.items() if found != set(WAYS)}
+    missing = {name for name in missing if name.split("::")[-1] not in BEFORE_THE_DISK}
     assert not missing, f"marked, but without the fixture way (open_log, log, child have it): {sorted(missing)}"
