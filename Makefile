@@ -10,7 +10,7 @@ PY := $(VENV)/bin/python
 export PYTHONSAFEPATH := 1
 SOURCES := $(wildcard walrus/*.pyx walrus/*.pxd walrus/*.py walrus/*.pyi) setup.py pyproject.toml
 
-.PHONY: build demo test test-seccomp lint types debug profile crash nightly bench compare gate asv asv-record asv-page wheel clean
+.PHONY: build demo test test-seccomp lint types debug profile crash rules mutations nightly bench compare gate asv asv-record asv-page wheel clean
 .DEFAULT_GOAL := build
 
 build: $(VENV)/installed
@@ -60,6 +60,14 @@ types: build
 
 crash: build debug
 	$(PY) -P -m pytest -m "nightly or not nightly" tests/crash
+
+# Each ordering rule of docs/format.md broken in turn, with what notices it; RULES="..." tries these alone.
+rules: build debug
+	PYTHONPATH=$(CURDIR)/build/debug:$(CURDIR) $(PY) -m tests.crash.rules $(RULES)
+
+# Each defence taken away in turn: none of their tests may pass then; NAMES="..." tries these alone.
+mutations: $(VENV)/requirements
+	PYTHONSAFEPATH= $(PY) -m tests.mutations $(NAMES)
 
 nightly: build debug
 	$(PY) -P -m pytest -m "nightly or not nightly" --timeout 3600

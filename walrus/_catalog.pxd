@@ -31,7 +31,6 @@ ctypedef struct Catalog:
     DeviceFile slot[2]
     uint32_t newest                 # slot of the newest flushed snapshot
     SnapshotWriter writer           # of the I/O thread (or opening, closing)
-    uint32_t cut_under_way          # snap_quiet
     Control *control                # slots of cursors; NULL until it is open
     uint64_t snapshots
 

@@ -2,7 +2,7 @@
 
 Rules kept here: one_counter (every change is stamped from one counter; a snapshot's stamp covers exactly what it holds, because
 both happen under catalog.lock), snap_atomic (the older slot is overwritten, the newer stays whole until that is flushed),
-snap_flushed and snap_keeps (a file is listed once it is LOGFILE_FLUSHED, and stays so until it is recycled), snap_quiet.
+snap_flushed and snap_keeps (a file is listed once it is LOGFILE_FLUSHED, and stays so until it is recycled).
 
 Threads: changes from any thread under catalog.lock; snapshots by one thread at a time (opening, the I/O thread, closing). No GIL.
 """
@@ -10,10 +10,10 @@ from walrus._changes cimport change_bytes, change_write
 from walrus._device cimport (FILE_CREATE, device_flush, device_sync_directory, device_write, file_allocate, file_close,
                              file_open)
 from walrus._extent cimport BLOCK_BYTES
-from walrus._libc cimport (EAGAIN, ENOMEM, WALRUS_DEBUG, free, memcpy, memset, realloc, uint8_t, walrus_add64,
+from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, free, memcpy, memset, realloc, uint8_t, walrus_add64,
                            walrus_load64, walrus_lock, walrus_store64, walrus_unlock)
 from walrus._logfiles cimport LOGFILE_FLUSHED, LOGFILE_LISTED, LogFile
-from walrus._rules cimport RULE_SNAP_ATOMIC, RULE_SNAP_KEEPS, RULE_SNAP_QUIET, rule_broken
+from walrus._rules cimport RULE_SNAP_ATOMIC, RULE_SNAP_KEEPS, rule_broken
 from walrus._snapshot_format cimport (SnapshotCursor, SnapshotFile, SnapshotTopic, snapshot_begin, snapshot_end,
                                       snapshot_free, snapshot_put_cursor, snapshot_put_file, snapshot_put_topic)
 from walrus._topics cimport Cursor
@@ -171,9 +171,6 @@ cdef int catalog_snapshot(Catalog *catalog, Device *device, TopicTable *topics, 
     if WALRUS_DEBUG and rule_broken(RULE_SNAP_ATOMIC):
         target = catalog.newest
     walrus_lock(&catalog.lock)
-    if catalog.cut_under_way and not (WALRUS_DEBUG and rule_broken(RULE_SNAP_QUIET)):
-        walrus_unlock(&catalog.lock)
-        return -EAGAIN
     size = serialise(catalog, topics, files, journal, flags)
     walrus_unlock(&catalog.lock)
     if size == 0:

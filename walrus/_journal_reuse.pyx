@@ -11,7 +11,7 @@ from walrus._append cimport chunk_enqueue
 from walrus._catalog cimport catalog_snapshot
 from walrus._device cimport device_read
 from walrus._extent cimport BLOCK_BYTES
-from walrus._libc cimport (EAGAIN, EDQUOT, EFBIG, EIO, ENOMEM, ENOSPC, WALRUS_DEBUG, free, int64_t, memcpy,
+from walrus._libc cimport (EDQUOT, EFBIG, EIO, ENOMEM, ENOSPC, WALRUS_DEBUG, free, int64_t, memcpy,
                            posix_memalign, uint8_t, uint16_t, uint64_t, walrus_load32, walrus_load64, walrus_lock,
                            walrus_unlock)
 from walrus._log_state cimport LOG_FULL, LOG_POISONED, files_complete_wake, log_fail
@@ -145,7 +145,7 @@ cdef void places_forget(Log *log, uint32_t index) noexcept nogil:
 
 cdef int snapshot_take(Log *log, uint32_t flags) noexcept nogil:
     cdef int result = catalog_snapshot(&log.catalog, &log.device, &log.topics, &log.files, &log.journal, flags)
-    if result == 0 or result == -EAGAIN:
+    if result == 0:
         log.stats.snapshots = log.catalog.snapshots
         return result
     if result == -ENOSPC or result == -EDQUOT or result == -EFBIG:

@@ -242,10 +242,11 @@ def states(records: list[trace.Record], mapped: dict[str, list[bytes]], seed: in
     `disk`: what it is at the beginning of the trace; empty if not given.
     """
     rng = random.Random(seed)
-    # Half of the cuts anywhere, half of them at turns.
+    # Half of the cuts anywhere, half of them at turns: close behind, or a little further.
     near = turns(records, start)
     cuts = sorted(rng.randrange(start, len(records)) + 1 if rng.random() < 0.5
-                  else min(len(records), rng.choice(near) + 1 + int(rng.expovariate(0.12))) for _ in range(count))
+                  else min(len(records), rng.choice(near) + 1 + int(rng.expovariate(rng.choice((0.1, 0.5)))))
+                  for _ in range(count))
     disk, done = disk or Disk(), 0
     for number, cut in enumerate(cuts):
         while done < cut:

@@ -1,4 +1,4 @@
-"""Breaks each ordering rule in turn and shows what notices: python -m tests.crash.rules [rule ...] [--states N] [--seed N].
+"""Breaks each ordering rule in turn and shows what notices: make rules RULES="name ... --states N --seed N".
 
 A rule is broken by a switch of the debug build (WALRUS_BREAK_RULE). What is known to notice it is tried first, then everything else
 there is: crash states of all workloads, and of chains of crashes. The exit code is the number of rules that nothing noticed, but for
@@ -18,12 +18,12 @@ from tests.crash.workloads import WORKLOADS
 # What notices: a workload, a kind of chain, or the scenario of the rule's name.
 SCENARIO = "scenario"
 RULES = {
-    "epoch_new": "cut", "epoch_durable": "killed", "epoch_list": "cut", "one_counter": "cursors", "one_frame": "appends",
+    "epoch_new": "cut", "epoch_durable": "killed", "epoch_list": "cut", "one_counter": "journal", "one_frame": "appends",
     "chunk_complete": SCENARIO, "chunk_prefix": SCENARIO, "sync_waits": "appends", "sync_journal": "appends",
     "sync_logs": "appends", "sync_publish": "appends", "journal_extents": "journal", "journal_flushed": "laps",
     "journal_prefix": "laps", "journal_catalog": "journal", "journal_adopted": "cut", "low_cursor": "recycling",
     "recycle_low": "consumed", "recycle_head": "recycling", "punch_listed": "punched", "snap_atomic": "journal",
-    "snap_flushed": "appends", "snap_keeps": "punched", "snap_quiet": "truncations", "slot_pair": SCENARIO,
+    "snap_flushed": "appends", "snap_keeps": "punched", "snap_quiet": "quiet", "slot_pair": SCENARIO,
     "cut_epoch": "truncations", "cut_durable": "truncations", "claim_capped": "truncations", "open_waits": SCENARIO,
     "open_flushes": "killed", "open_prefix": "appends", "open_clamps": "cursors",
 }

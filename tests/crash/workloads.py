@@ -16,6 +16,7 @@ import os
 import random
 import struct
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,7 +102,7 @@ class Load:
         self.topics = [self.log.topic(name) for name in NAMES]
         self.ends = [topic.end_offset for topic in self.topics]
 
-    def append(self, i: int, count: int = 1) -> None:
+    def append(self, i: int, count: int = 1, copies: bool = True) -> None:
         first = self.ends[i]
         cuts = self.cuts[i]
         self.tell("begin", i, first, count, cuts)
@@ -113,7 +114,7 @@ class Load:
         self.ends[i] += count
         if self.each:
             self.tell("durable", i, self.ends[i])
-        if self.rng.random() < 0.12:
+        if copies and self.rng.random() < 0.12:
             self.copy_mapped()
 
     def cut(self, i: int) -> None:
@@ -133,8 +134,9 @@ class Load:
         with contextlib.suppress(walrus.OffsetOutOfRange):      # entries are given up meanwhile
             self.topics[i].cursor("c").commit(value)
 
-    def sync(self) -> None:
-        ends, values = list(self.ends), [topic.cursor("c").committed for topic in self.topics]
+    def sync(self, topics: int = len(NAMES)) -> None:
+        """What it makes durable is told of the first `topics`."""
+        ends, values = self.ends[:topics], [topic.cursor("c").committed for topic in self.topics[:topics]]
         self.log.sync()
         for i, end in enumerate(ends):
             self.tell("durable", i, end)
@@ -179,6 +181,13 @@ def recycling(load: Load) -> None:
             if load.rng.random() < 0.7:
                 load.sync()
             load.log.reclaim()
+    for step in range(24):                          # a file for a few batches
+        load.append(step % 2, 150)
+        if step % 3 == 2:
+            for k in range(2):
+                load.commit(k, load.ends[k])
+        load.sync()
+        load.log.reclaim()
 
 
 def journal(load: Load) -> None:
@@ -199,11 +208,13 @@ def laps(load: Load) -> None:
     that gets an entry now and then."""
     for step in range(80):
         for i in range(2):
-            count, size = 0, 0
-            while size < 14_300:
-                size += len(payload(i, load.ends[i] + count, load.cuts[i])) + 4
-                count += 1
-            load.append(i, count - 1 if size > 15_800 else count)
+            size = 15_801
+            while size > 15_800:                    # what a large entry is too much for becomes an extent
+                count, size = 0, 0
+                while size < 14_300:
+                    size += len(payload(i, load.ends[i] + count, load.cuts[i])) + 4
+                    count += 1
+                load.append(i, count - 1 if size > 15_800 else count)
         if step % 4 == 0:
             load.append(2)
             load.commit(2, load.rng.randint(0, load.ends[2]))
@@ -251,6 +262,30 @@ def truncations(load: Load) -> None:
             load.cut(i)
 
 
+def quiet(load: Load) -> None:
+    """A thread truncates a topic again and again; no snapshot is taken meanwhile, and files are filled and used again."""
+    done = threading.Event()
+
+    def cut() -> None:
+        while not done.is_set():
+            load.append(2, 5, copies=False)
+            load.cut(2)
+
+    thread = threading.Thread(target=cut, daemon=True)
+    thread.start()
+    for step in range(160):
+        load.append(load.rng.randrange(2), 25)
+        if step % 6 == 5:
+            for i in range(2):
+                load.commit(i, load.ends[i])
+            load.sync(2)
+            load.log.reclaim()
+        elif step % 2:
+            load.sync(2)
+    done.set()
+    thread.join()
+
+
 def large(load: Load) -> None:
     """Frames larger than a chunk, beside small ones."""
     for step in range(40):
@@ -270,10 +305,10 @@ def reopened(load: Load) -> None:
 
 
 WORKLOADS: dict[str, Callable[[Load], None]] = {f.__name__: f for f in (
-    appends, cursors, journal, laps, truncations, recycling, consumed, punched, large, reopened)}
+    appends, cursors, journal, laps, truncations, quiet, recycling, consumed, punched, large, reopened)}
 SCHEDULES = {"recycling": FsyncSchedule.Milliseconds(20), "consumed": FsyncSchedule.Milliseconds(10_000),
              "reopened": FsyncSchedule.SyncEach}    # NoFsync where none is named
-CONSUMED = ("recycling", "consumed", "punched")     # with retention="consumed"
+CONSUMED = ("recycling", "consumed", "punched", "quiet")     # with retention="consumed"
 
 
 def main(name: str, directory: str, trace: str, seed: str, backend: str, copies: str = "0", stop: str = "0") -> None:
