@@ -1,4 +1,5 @@
 """Errors: what is raised, with what in it, and that nothing has changed afterwards."""
+import enum
 import errno
 import os
 import pickle
@@ -88,6 +89,14 @@ class TestMessages:
         with pytest.raises(TypeError):
             log.append_batch({name: [b"x"]})
 
+    def test_names_may_be_of_a_subclass_of_str(self, log):
+        names = enum.StrEnum("names", ["orders", "billing"])
+        log.topic(names.orders).append(b"x")
+        assert log.append_for_topic(names.orders, b"y") == 1
+        assert log.read_next("orders") == b"x"
+        cursor = log.topic(names.orders).cursor(names.billing)
+        assert (type(cursor.name), cursor.read_next().data) == (str, b"x")
+
     @pytest.mark.parametrize("name", ["a/b", "a_b", "..", "\0", " ", "\U0001f40b", "x" * 1024, "é" * 512, "a\nb"], ids=ascii)
     def test_topics_may_be_called_anything_else(self, open_log, name):
         log = open_log()
@@ -126,6 +135,44 @@ def test_ctrl_c_interrupts_a_thread_that_follows(log):
         list(topic.cursor("c").follow())
     topic.append(b"still here")
     assert topic.cursor("c").read_next().data == b"still here"
+
+
+CLOSED_BY_A_HANDLER = """
+    import faulthandler, signal
+    faulthandler.dump_traceback_later(20, exit=True)
+    log = open_log()
+    log.topic("t").append(b"x")
+    cursor = log.topic("t").cursor("c")
+    refused = []
+
+    def handler(number, frame):
+        try:
+            log.close()
+        except walrus.WalrusError as error:
+            refused.append(str(error))
+            raise SystemExit(3)
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        for entry in cursor.follow():
+            pass
+        raise AssertionError("nothing interrupted it")
+    except SystemExit:
+        pass
+    assert len(refused) == 1 and log.path in refused[0] and "signal handler" in refused[0], refused
+    log.topic("t").append(b"still open")
+    cursor.commit(1)
+    log.close()
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    signal.pause()
+    assert len(refused) == 1 and log.closed
+"""
+
+
+@pytest.mark.storage
+def test_a_signal_handler_does_not_wait_for_the_call_that_it_interrupts(child):
+    child.run(CLOSED_BY_A_HANDLER)
 
 
 @pytest.mark.storage

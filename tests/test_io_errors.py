@@ -153,7 +153,8 @@ def test_one_range_that_cannot_be_read_fails_alone(debug_build, child):
                 attempt()
             except OSError as error:
                 assert error.errno == 5 and not isinstance(error, walrus.WalrusError), error
-                assert "offset 300" in str(error), error
+                assert "offset 300" in str(error) and " at byte " in str(error), error
+                assert os.path.basename(error.filename).startswith("log-"), error
                 continue
             raise AssertionError("read from a disk that cannot be read")
         set_faults(b"read:5:EIO,read:6:EIO")

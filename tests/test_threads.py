@@ -1,4 +1,5 @@
 """Many threads at once: nothing hangs, each topic has its own entries in order."""
+import sys
 import threading
 import time
 
@@ -52,3 +53,54 @@ def test_large_batches_snapshots_and_reclaiming_do_not_wait_for_each_other(open_
         assert topic.end_offset == ends[i]
         for entry in last_entries(topic):
             assert entry.data == b"%d %d" % (i, entry.offset) + bytes(700)
+
+
+@pytest.mark.parametrize("bytes_each", [10, 5000], ids=["with the GIL", "without the GIL"])
+def test_threads_use_a_handle_whose_topic_and_cursor_another_one_is_making(open_log, bytes_each):
+    """The handle learns of its topic, and of its cursor, while other threads work by it."""
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    failures, switching = [], sys.getswitchinterval()
+    until = time.monotonic() + 2
+
+    def work(start, doing):
+        try:
+            start.wait()
+            for _ in range(4):
+                doing()
+        except BaseException as failure:
+            failures.append(failure)
+
+    sys.setswitchinterval(1e-6)
+    try:
+        number = 0
+        while time.monotonic() < until and not failures:
+            number += 1
+            topic, start = log.topic(f"{bytes_each} {number}"), threading.Barrier(5)
+            cursor, data = topic.cursor("c"), bytes(bytes_each)
+            doings = [lambda: topic.append(data)] * 2 + [lambda: topic.end_offset, lambda: cursor.position, cursor.read_next]
+            threads = [threading.Thread(target=work, args=(start, doing)) for doing in doings]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            assert topic.end_offset == 8
+    finally:
+        sys.setswitchinterval(switching)
+    assert not failures
+
+
+def test_statistics_while_the_table_of_topics_grows(open_log):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    done = threading.Event()
+
+    def look():
+        while not done.is_set():
+            log.stats()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for i in range(5000):
+        log.topic(str(i)).append(b"x" * 5)
+    done.set()
+    thread.join()
+    assert log.stats().appends == 5000

@@ -12,11 +12,14 @@ cdef class LogHandle:
     cdef readonly str path
     cdef bint closing               # set with the GIL held: appends that hold it see it before the engine closes
     cdef uint64_t room_wait_ns      # how long an append waits for room; 2^64 - 1: for ever
+    cdef set interrupted            # idents of threads whose signal handlers run in the middle of a call
     cdef object __weakref__
 
     # Begins a call that may let go of the GIL: close() waits for it. Ended by leave(). Raises ClosedError, ForkedError.
     cdef int enter(self, object doing) except -1
     cdef void leave(self) noexcept
+    # Runs signal handlers, in the middle of a call. What they raise is raised; close() refuses to wait for that call.
+    cdef int check_signals(self) except -1
     # What was appended before is durable when it returns. An exception carries a note that names topic and offset.
     cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end,
                           uint64_t stamp) except -1

@@ -11,7 +11,7 @@ from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._catalog cimport catalog_change
 from walrus._changes cimport CHANGE_CLEAN, Change
-from walrus._core_errors cimport raise_at_close, raise_code, raise_cursor, raise_open
+from walrus._core_errors cimport raise_at_close, raise_code, raise_cursor, raise_open, raise_reentered
 from walrus._cursors cimport cursor_find
 from walrus._device cimport DEVICE_MMAP, DEVICE_URING, device_wake
 from walrus._group_commit cimport sync_ticket, sync_wait
@@ -23,6 +23,7 @@ from walrus._log_state cimport (LOG_CLOSED, LOG_FORKED, LOG_FULL, LOG_INTERRUPTE
 from walrus._topics cimport CURSOR_SHARED, Cursor
 
 import os
+from threading import get_ident
 
 cdef enum:
     WAIT_SLICE_NS = 50000000        # a waiter looks up this often: signals, deadline, close
@@ -84,6 +85,7 @@ cdef class LogHandle:
     def __cinit__(self, *args, **kwargs):
         self.log = NULL
         self.closing = True
+        self.interrupted = set()
 
     def __dealloc__(self):
         if self.log != NULL:
@@ -143,6 +145,17 @@ cdef class LogHandle:
     cdef void leave(self) noexcept:
         log_leave(self.log)
 
+    cdef int check_signals(self) except -1:
+        cdef object thread = get_ident()
+        cdef bint outermost = thread not in self.interrupted
+        self.interrupted.add(thread)
+        try:
+            PyErr_CheckSignals()
+        finally:
+            if outermost:
+                self.interrupted.discard(thread)
+        return 0
+
     cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end,
                           uint64_t stamp) except -1:
         """A sync. On a full disk one that could do less than all is enough where `appended` is durable up to `end`, or
@@ -163,7 +176,7 @@ cdef class LogHandle:
             try:
                 if code != LOG_INTERRUPTED:
                     raise_code(self.log, code, doing, topic, offset)
-                PyErr_CheckSignals()
+                self.check_signals()
             except BaseException as error:
                 if offset is not None:
                     error.add_note(f"Offset {offset} of topic {topic!r} is written but was not seen to become durable: "
@@ -200,12 +213,15 @@ cdef class LogHandle:
         """Writes and flushes everything, gives back thread, ring, memory and lock. Closing again does nothing.
 
         Calls of other threads that are under way end first, waiting ones with ``ClosedError``. A failure, also one that
-        was told before, is raised here (``LogFailedError``, ``StorageFullError``); all is given back nevertheless.
+        was told before, is raised here (``LogFailedError``, ``StorageFullError``); all is given back nevertheless. A
+        signal handler that interrupts a call on this log cannot close it (``WalrusError``): it would wait for that call.
         """
         cdef int code
         if self.log == NULL or self.closing or walrus_load32(&self.log.forked):
             self.closing = True
             return
+        if get_ident() in self.interrupted:
+            raise_reentered(self.log)
         self.closing = True
         with nogil:
             code = log_close(self.log)
@@ -247,7 +263,7 @@ cdef class LogHandle:
                     raise_code(self.log, code, "reclaim space", None, None)
                 with nogil:
                     space_round(self.log)
-                PyErr_CheckSignals()
+                self.check_signals()
             return max(0, <object>before - <object>self.log.files.total_bytes)
         finally:
             self.leave()
@@ -328,8 +344,11 @@ cdef class LogHandle:
         cdef uint64_t i, appends = 0
         if log == NULL:
             raise ValueError("this log was never opened; use walrus.open()")
-        for i in range(log.topics.count):
-            appends += log.topics.by_number[i].appended
+        with nogil:
+            walrus_lock(&log.topics.lock)           # the table moves when it grows
+            for i in range(log.topics.count):
+                appends += log.topics.by_number[i].appended
+            walrus_unlock(&log.topics.lock)
         values = dict(log.stats)
         values.update(log.device.stats)
         values.update(

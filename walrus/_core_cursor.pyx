@@ -10,7 +10,6 @@ nothing, changes nothing.
 Threads: all methods from any thread, under cursor.lock; it is never waited for with the GIL held.
 """
 cimport cython
-from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._core cimport lock_slice, only_durable, readable_end
 from walrus._control cimport ControlCursor
@@ -22,7 +21,7 @@ from walrus._libc cimport (EAGAIN, int64_t, uint8_t, walrus_add32, walrus_futex_
                            walrus_monotonic_ns, walrus_store64, walrus_trylock, walrus_unlock)
 from walrus._log_state cimport LOG_NO_MEMORY, LOG_POISONED, SCHEDULE_EACH, SCHEDULE_NONE, Log
 from walrus._read cimport reader_free
-from walrus._topics cimport CURSOR_NAMED, CURSOR_SHARED, Topic
+from walrus._topics cimport CURSOR_NAMED, CURSOR_SHARED, Cursor, Topic
 
 cdef enum:
     AHEAD_BYTES = 65536             # what single reads take at once
@@ -56,7 +55,7 @@ cdef class CursorHandle:
     def __init__(self, TopicHandle topic not None, name, uint32_t persist_every=0):
         self.encoded = b"" if name is None else encoded_name(name, "a cursor's name")
         self.kind = CURSOR_SHARED if name is None else CURSOR_NAMED
-        self.name = name
+        self.name = None if name is None else self.encoded.decode()
         self.topic = topic
         self.persist_every = persist_every
 
@@ -70,16 +69,19 @@ cdef class CursorHandle:
         """Is there such a cursor? Entered if `make` and its topic exists."""
         cdef const uint8_t *name = <const uint8_t *><const char *>self.encoded
         cdef uint32_t size = <uint32_t>len(self.encoded)
+        cdef Cursor *found
         if self.cursor != NULL:
             return True
         if not self.topic.exists():
             return False
         with nogil:
-            self.cursor = cursor_find(self.topic.topic, self.kind, name, size)
-            if self.cursor == NULL and make:
-                self.cursor = cursor_enter(self.topic.topic, &self.topic.state.catalog, self.kind, name, size)
-        if self.cursor == NULL and make:
+            found = cursor_find(self.topic.topic, self.kind, name, size)
+            if found == NULL and make:
+                found = cursor_enter(self.topic.topic, &self.topic.state.catalog, self.kind, name, size)
+        if found == NULL and make:
             raise_code(self.topic.state, LOG_NO_MEMORY, "make a cursor", self.topic.name, None)
+        if found != NULL:                           # else another thread, which reads by it, may have set it meanwhile
+            self.cursor = found
         return self.cursor != NULL
 
     cdef int acquire(self) except -1:
@@ -90,7 +92,7 @@ cdef class CursorHandle:
             with nogil:
                 held = lock_slice(&self.cursor.lock)
             if not held:
-                PyErr_CheckSignals()
+                self.topic.log.check_signals()
         return 0
 
     cdef uint64_t standing(self) except? 0:
@@ -381,7 +383,7 @@ cdef class CursorHandle:
                 slice_ns = <int64_t>(deadline_ns - now)
         with nogil:
             wait_slice(self.topic.state, topic, position, slice_ns)
-        PyErr_CheckSignals()
+        self.topic.log.check_signals()
         return 0
 
     def _next_within(self, timeout):

@@ -122,6 +122,13 @@ cdef int raise_closed(Log *log) except -1:
     raise closed(log, "use it")
 
 
+cdef int raise_reentered(Log *log) except -1:
+    path = path_of(log)
+    raise errors.WalrusError(
+        f"cannot close the log in {path} here: this signal handler interrupted a call on it, which close() would wait for; "
+        "raise an exception in the handler (SystemExit, KeyboardInterrupt), it ends that call; close the log there", path=path)
+
+
 cdef int raise_cursor(Log *log, object topic, object name) except -1:
     path = path_of(log)
     cursor = "the shared cursor" if name is None else f"cursor {name!r}"
@@ -156,14 +163,14 @@ cdef int raise_range(Log *log, Topic *state, object name, uint64_t offset) excep
 cdef int raise_read(Log *log, Topic *state, ReadFailure *failure, int code, object name, uint64_t offset) except -1:
     if code == LOG_OUT_OF_RANGE:
         return raise_range(log, state, name, offset)
-    if code != LOG_CORRUPT or failure == NULL:
+    if failure == NULL or not (code == LOG_CORRUPT or (failure.code and code == -failure.code)):
         raise described(log, code, "read", name, offset)
     path = path_of(log)
     file = file_of(failure.file)
     bad, following, position = failure.offset, failure.next_offset, failure.position
     if failure.code:
         file = os.path.join(path, file)
-        raise OSError(abs(failure.code), f"{os.strerror(abs(failure.code))}, reading topic {name!r}, offset {bad}, at "
+        raise OSError(failure.code, f"{os.strerror(failure.code)}, reading topic {name!r}, offset {bad}, at "
                                          f"byte {position}; "
                       f"other offsets stay readable: go on at {following}", file)
     place = f" ({file} at byte {position})" if file else ""

@@ -7,7 +7,6 @@ doing it again is safe.
 Threads: any; the disk is read without the GIL.
 """
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._core cimport LogHandle
 from walrus._core_errors cimport raise_code
@@ -45,7 +44,7 @@ cdef object copy_file(LogHandle log, LogFile *file, object directory):
                     break
                 target.write(PyBytes_FromStringAndSize(<char *>memory, <Py_ssize_t>got))
                 position += <uint64_t>got
-                PyErr_CheckSignals()
+                log.check_signals()
             target.flush()
             os.fsync(target.fileno())
     finally:

@@ -9,7 +9,6 @@ Threads: all methods from any thread; see _core.pyx for close.
 cimport cython
 from cpython.buffer cimport Py_buffer, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._append cimport append_abandon, append_batch, append_one, append_reserve
 from walrus._core cimport readable_end
@@ -18,6 +17,7 @@ from walrus._core_gather cimport buffer_of, gather_entries, gather_packed
 from walrus._frame cimport frame_batch_bytes
 from walrus._libc cimport memset, uint8_t, walrus_load64
 from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, SCHEDULE_EACH
+from walrus._topics cimport Topic
 from walrus._truncate cimport topic_truncate
 
 cdef enum:
@@ -43,7 +43,7 @@ cdef class TopicHandle:
 
     def __init__(self, LogHandle log not None, name):
         self.encoded = encoded_name(name, "a topic's name")
-        self.name = name
+        self.name = self.encoded.decode()           # a str itself: not of a subclass, as a StrEnum's members are
         self.log = log
         self.state = log.log
         self.topic = NULL
@@ -54,8 +54,11 @@ cdef class TopicHandle:
             log.leave()
 
     cdef bint exists(self) except -1:
+        cdef Topic *found
         if self.topic == NULL:
-            self.topic = self.log.find(self.encoded, False)
+            found = self.log.find(self.encoded, False)
+            if found != NULL:                       # else another thread, which appends by it, may have set it meanwhile
+                self.topic = found
         return self.topic != NULL
 
     # ------------------------------------------------------------------------------------------------------- appending
@@ -151,7 +154,7 @@ cdef class TopicHandle:
             try:
                 if code != LOG_INTERRUPTED:
                     raise_code(self.state, code, "append", self.name, None)
-                PyErr_CheckSignals()
+                self.log.check_signals()
             except BaseException:
                 with nogil:
                     append_abandon(self.state, self.topic, request)

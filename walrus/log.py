@@ -108,12 +108,15 @@ class Log(LogHandle):
         """Writes and flushes everything, gives back thread, ring, memory and lock. Closing again does nothing.
 
         Calls of other threads that are under way end first, waiting ones with ``ClosedError``. A failure is raised
-        (``LogFailedError``, ``StorageFullError``); all is given back nevertheless.
+        (``LogFailedError``, ``StorageFullError``); all is given back nevertheless. A signal handler that interrupts a
+        call on this log cannot close it (``WalrusError``, nothing changed): it would wait for that call.
         """
-        hook, self._exit_hook = self._exit_hook, None
-        if hook is not None:
-            atexit.unregister(hook)
-        super().close()
+        try:
+            super().close()
+        finally:
+            if self.closed and self._exit_hook is not None:
+                atexit.unregister(self._exit_hook)
+                self._exit_hook = None
 
     def __enter__(self) -> Self:
         return self
