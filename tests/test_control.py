@@ -512,6 +512,58 @@ class TestVersions:
             assert log.topic("t").end_offset == 20
 
 
+@pytest.mark.storage
+def test_flipped_bits_of_what_has_no_checksum_lead_no_reader_out_of_the_file(child):
+    """Numbers of topics and cursors, and where a topic's name lies: a typed error at most, also from what is mapped."""
+    child.run("""
+        import faulthandler
+        faulthandler.enable()
+        with open_log() as log:
+            for name in ("t", "u"):
+                log.topic(name).append(b"x")
+            log.topic("t").cursor("c").commit(1)
+        control = open(os.path.join(path, "control"), "r+b", buffering=0)
+        places = [*range(116, 132), *range((1 << 20) + 40, (1 << 20) + 48)]
+
+        def flip(at, bit):
+            control.seek(at)
+            byte = control.read(1)[0]
+            control.seek(at)
+            control.write(bytes([byte ^ 1 << bit]))
+
+        def look(reader):
+            try:
+                reader.topics()
+                assert list(reader.topic("u").read())[0].data == b"x"
+                reader.topic("t").read_batch(0)
+                reader.topic("t").cursor("c").committed
+            except walrus.CorruptionError as error:
+                assert path in str(error)
+                return 1
+            except (walrus.OffsetOutOfRange, IndexError):
+                pass
+            return 0
+
+        refused = mapped = 0
+        for at in places:
+            for bit in range(8):
+                with walrus.open(path, read_only=True) as reader:
+                    look(reader)
+                    flip(at, bit)
+                    mapped += look(reader)
+                try:
+                    with walrus.open(path, read_only=True) as reader:
+                        refused += look(reader)
+                except walrus.CorruptionError as error:
+                    assert "control is damaged" in str(error)
+                    refused += 1
+                flip(at, bit)
+        with walrus.open(path, read_only=True) as reader:
+            assert look(reader) == 0 and reader.topic("t").cursor("c").committed == 1
+        assert refused >= 40 and mapped >= 20, (refused, mapped)
+    """)
+
+
 def test_a_full_disk_does_not_refuse_the_open_for_want_of_a_pid(child):
     number = {"x86_64": 18, "aarch64": 68}[platform.machine()]     # pwrite64
     out = child.run(f"""

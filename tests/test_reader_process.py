@@ -1,4 +1,5 @@
 """Reading a log that another process writes: whole batches, no gap over the writer's death, cursors committed from here."""
+import math
 import os
 import threading
 import time
@@ -195,3 +196,75 @@ def test_nothing_is_made_and_nothing_can_be_appended(open_log, tmp_path):
     assert sorted(os.listdir(log.path)) == before
     with pytest.raises(walrus.ClosedError):
         reader.topics()
+
+
+BAD_ARGUMENTS = [
+    (TypeError, lambda topic: topic.read_batch(1.5)),
+    (TypeError, lambda topic: topic.read_batch(True)),
+    (TypeError, lambda topic: topic.read_batch(0, "1")),
+    (TypeError, lambda topic: topic.cursor("c").seek("1")),
+    (TypeError, lambda topic: topic.cursor("c").commit(1.5)),
+    (TypeError, lambda topic: topic.cursor(5)),
+    (ValueError, lambda topic: topic.read_batch(-1)),
+    (ValueError, lambda topic: topic.read_batch(0, -1)),
+    (ValueError, lambda topic: topic.read_batch(0, 1, 0)),
+    (ValueError, lambda topic: topic.read_batch(0, 1, 2001)),
+    (ValueError, lambda topic: list(topic.read(-1))),
+    (ValueError, lambda topic: topic.cursor("")),
+    (ValueError, lambda topic: topic.cursor("c").seek(-1)),
+    (ValueError, lambda topic: topic.cursor("c").commit(-1)),
+    (ValueError, lambda topic: list(topic.cursor("c").follow(-1))),
+    (ValueError, lambda topic: list(topic.cursor("c").follow(math.nan))),
+    (ValueError, lambda topic: topic.log.topic("")),
+    (ValueError, lambda topic: topic.log.topic("x" * 1025)),
+    (walrus.OffsetOutOfRange, lambda topic: topic.read_batch(1 << 70)),
+    (walrus.OffsetOutOfRange, lambda topic: list(topic.read(1 << 70))),
+    (walrus.OffsetOutOfRange, lambda topic: topic.cursor("c").seek(4)),
+    (walrus.OffsetOutOfRange, lambda topic: topic.cursor("c").commit(1 << 70)),
+]
+
+
+def test_wrong_arguments_are_refused_as_in_the_writer_and_change_nothing(open_log):
+    log = open_log()
+    log.topic("t").append_batch([b"0", b"1", b"2"])
+    with walrus.open(log.path, read_only=True) as reader:
+        topic = reader.topic("t")
+        for error, attempt in BAD_ARGUMENTS:
+            with pytest.raises(error):
+                attempt(topic)
+        with pytest.raises(walrus.OffsetOutOfRange) as caught:
+            topic.cursor("c").seek(4)
+        assert (caught.value.oldest, caught.value.end) == (0, 3)
+        assert topic.cursor("c").committed == 0
+        assert topic.read_batch(0, 1 << 70).tolist() == [b"0", b"1", b"2"]
+
+
+@pytest.mark.storage
+def test_a_signal_handler_does_not_close_a_reader_in_the_middle_of_its_call(child):
+    """A writer is opening the log, for ever: the reader waits, and is interrupted."""
+    child.run("""
+        import faulthandler
+        faulthandler.dump_traceback_later(20, exit=True)
+        open_log().close()
+        reader = walrus.open(path, read_only=True)
+        with open(os.path.join(path, "control"), "r+b") as control:
+            control.seek(132)
+            control.write(b"\\1")
+        refused = []
+        def handler(number, frame):
+            try:
+                reader.close()
+            except walrus.WalrusError as error:
+                refused.append(str(error))
+                raise SystemExit(3)
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            reader.topics()
+            raise AssertionError("it did not wait")
+        except SystemExit:
+            pass
+        assert len(refused) == 1 and path in refused[0], refused
+        reader.close()
+        assert reader.closed
+    """)

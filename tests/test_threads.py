@@ -2,6 +2,7 @@
 import sys
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -76,8 +77,9 @@ def test_threads_use_a_handle_whose_topic_and_cursor_another_one_is_making(open_
         while time.monotonic() < until and not failures:
             number += 1
             topic, start = log.topic(f"{bytes_each} {number}"), threading.Barrier(5)
-            cursor, data = topic.cursor("c"), bytes(bytes_each)
-            doings = [lambda: topic.append(data)] * 2 + [lambda: topic.end_offset, lambda: cursor.position, cursor.read_next]
+            cursor, append = topic.cursor("c"), partial(topic.append, bytes(bytes_each))
+            doings = [append, append, partial(getattr, topic, "end_offset"), partial(getattr, cursor, "position"),
+                      cursor.read_next]
             threads = [threading.Thread(target=work, args=(start, doing)) for doing in doings]
             for thread in threads:
                 thread.start()

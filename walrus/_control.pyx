@@ -366,6 +366,12 @@ cdef ControlCursor *control_cursor_known(Control *control, uint64_t id) noexcept
     return NULL
 
 
+cdef inline uint32_t cursors_count(Control *control) noexcept nogil:
+    """The number has no checksum: what lies behind the area is never looked at."""
+    cdef uint32_t count = walrus_load32(&control.head.cursors)
+    return count if count < CONTROL_CURSORS_MAX else <uint32_t>CONTROL_CURSORS_MAX
+
+
 cdef int cursor_fill(Control *control, uint32_t number, uint64_t id, uint64_t topic_id, uint32_t kind, const uint8_t *name,
                      uint32_t name_bytes) noexcept nogil:
     cdef ControlCursor *slot = control.cursors + number
@@ -393,7 +399,7 @@ cdef ControlCursor *control_cursor_named(Control *control, uint64_t topic_id, ui
                                          uint32_t name_bytes) noexcept nogil:
     cdef ControlCursor *slot
     cdef uint32_t i
-    for i in range(walrus_load32(&control.head.cursors)):
+    for i in range(cursors_count(control)):
         slot = control.cursors + i
         if (slot.topic_id == topic_id and slot.state == 1 and slot.kind == kind and slot.name_bytes == name_bytes
                 and slot.crc == control_cursor_crc(slot)
@@ -446,7 +452,7 @@ cdef inline bint broken(const ControlCursor *slot) noexcept nogil:
 
 cdef bint control_cursors_broken(Control *control) noexcept nogil:
     cdef uint32_t i
-    for i in range(walrus_load32(&control.head.cursors)):
+    for i in range(cursors_count(control)):
         if broken(control.cursors + i):
             return True
     return False

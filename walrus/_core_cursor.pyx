@@ -14,7 +14,7 @@ cimport cython
 from walrus._core cimport lock_slice, only_durable, readable_end
 from walrus._control cimport ControlCursor
 from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_cursor_in_use, raise_range
-from walrus._core_read cimport batch_taken, checked_bytes, checked_entries, empty_batch, reader_made
+from walrus._core_read cimport batch_taken, checked_bytes, checked_entries, checked_offset, empty_batch, reader_made
 from walrus._core_topic cimport encoded_name
 from walrus._cursors cimport cursor_commit, cursor_enter, cursor_find
 from walrus._libc cimport (EAGAIN, int64_t, uint8_t, walrus_add32, walrus_futex_wait, walrus_load32, walrus_load64,
@@ -312,16 +312,13 @@ cdef class CursorHandle:
 
     cdef uint64_t checked(self, object offset) except? 0:
         cdef uint64_t low = 0, end = 0
-        if isinstance(offset, bool) or not hasattr(offset, "__index__"):
-            raise TypeError(f"an offset is an int, not {type(offset).__name__}")
-        if offset < 0:
-            raise ValueError(f"offset {offset}: offsets are 0 or more")
+        cdef uint64_t wanted = checked_offset(offset)
         if self.topic.exists():
             low = walrus_load64(&self.topic.topic.low)
             end = walrus_load64(&self.topic.topic.end)
-        if not low <= offset <= end:
-            raise_range(self.topic.state, self.topic.topic, self.topic.name, min(offset.__index__(), (1 << 64) - 1))
-        return offset
+        if not low <= wanted <= end:
+            raise_range(self.topic.state, self.topic.topic, self.topic.name, wanted)
+        return wanted
 
     @property
     def position(self):

@@ -38,3 +38,5 @@ cdef Batch empty_batch(TopicHandle topic)
 cdef Reader *reader_made(TopicHandle topic) except NULL
 cdef uint64_t checked_bytes(object max_bytes) except? 0
 cdef uint32_t checked_entries(object max_entries) except 0
+# An int of 0 or more, at most 2^64 - 1: TypeError, ValueError.
+cdef uint64_t checked_offset(object offset) except? 0

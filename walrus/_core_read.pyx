@@ -10,6 +10,7 @@ cimport cython
 from cpython.array cimport array, clone, resize
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.number cimport PyNumber_AsSsize_t
 
 from walrus._core cimport only_durable, readable_end
 from walrus._core_errors cimport raise_code, raise_range, raise_read
@@ -75,7 +76,7 @@ cdef class Batch:
         cdef Py_ssize_t i
         if isinstance(index, slice):
             return [self.payload(<uint32_t>at) for at in range(*index.indices(self.taken.count))]
-        i = index
+        i = PyNumber_AsSsize_t(index, IndexError)
         if i < 0:
             i += self.taken.count
         if not 0 <= i < self.taken.count:
@@ -208,18 +209,24 @@ cdef uint32_t checked_entries(object max_entries) except 0:
     return max_entries
 
 
+cdef uint64_t checked_offset(object offset) except? 0:
+    if isinstance(offset, bool) or not hasattr(offset, "__index__"):
+        raise TypeError(f"an offset is an int, not {type(offset).__name__}")
+    value = offset.__index__()
+    if value < 0:
+        raise ValueError(f"offset {value}: offsets are 0 or more")
+    return min(value, (1 << 64) - 1)                # beyond every end, as the message says then
+
+
 cdef uint64_t start_of(TopicHandle topic, object start, uint64_t end) except? 0:
     """The offset to read from: `start`, or the oldest; OffsetOutOfRange where there is no such offset."""
-    cdef uint64_t low = walrus_load64(&topic.topic.low) if topic.topic != NULL else 0
+    cdef uint64_t low = walrus_load64(&topic.topic.low) if topic.topic != NULL else 0, first
     if start is None:
         return low
-    if isinstance(start, bool) or not hasattr(start, "__index__"):
-        raise TypeError(f"an offset is an int, not {type(start).__name__}")
-    if start < 0:
-        raise ValueError(f"offset {start}: offsets are 0 or more")
-    if not low <= start <= end:
-        raise_range(topic.state, topic.topic, topic.name, min(start.__index__(), (1 << 64) - 1))
-    return start
+    first = checked_offset(start)
+    if not low <= first <= end:
+        raise_range(topic.state, topic.topic, topic.name, first)
+    return first
 
 
 def read_batch(TopicHandle topic not None, start, max_bytes, max_entries=None):

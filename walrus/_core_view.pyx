@@ -1,17 +1,20 @@
 """The handle of a log that another process writes: what reader.py builds its classes on.
 
-Invariants. One call at a time per handle, by a lock that is never waited for with the GIL held (a Python lock gives it up). Topics are named
-by their encoded names: a new writer may take over at any time, and then all is mapped anew. What was read counts only if none had by then:
-each call looks before and after, and does it over.
+Invariants. One call at a time per handle, by a lock that is never waited for with the GIL held (a Python lock gives it
+up). Signal handlers may run in the middle of a call; where such a handler calls the same handle it is refused, as it can
+neither wait for that call nor change what it works on. Topics are named by their encoded names: a new writer may take
+over at any time, and then all is mapped anew. What was read counts only if none had by then: each call looks before and
+after, and does it over.
 
 Threads: any. The disk is read without the GIL.
 """
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 
 from walrus._control cimport (CONTROL_CLOSED, ControlCursor, ControlTopic, control_cursors_broken, control_forked,
                               control_load)
 from walrus._core_errors cimport raise_cursor, raise_cursor_in_use, raise_open, raise_range, raise_read
-from walrus._core_read cimport Batch
+from walrus._core_read cimport Batch, checked_bytes, checked_entries
 from walrus._libc cimport EAGAIN, ENOENT, EROFS, calloc, free, int64_t, uint8_t, uint32_t, uint64_t, walrus_futex_wait
 from walrus._log_state cimport LOG_END, LOG_OUT_OF_RANGE, LOG_UNSETTLED
 from walrus._read cimport Reader, reader_failure, reader_free, reader_new
@@ -33,10 +36,12 @@ cdef double SETTLE_S = 10.0             # so long a writer may take to open the 
 cdef double SETTLE_SLICE_S = 0.002
 
 
+@cython.no_gc_clear
 cdef class ViewHandle:
     cdef View *view
     cdef readonly str path
-    cdef object lock
+    cdef object lock                    # reentrant, for handlers of signals alone
+    cdef bint interrupted               # its holder runs signal handlers
     cdef dict readers                   # encoded topic name -> address of its Reader
     cdef readonly bint uncommitted
     cdef object __weakref__
@@ -44,7 +49,7 @@ cdef class ViewHandle:
     def __init__(self, str path, bint uncommitted):
         self.path = path
         self.uncommitted = uncommitted
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.readers = {}
         self.view = <View *>calloc(1, sizeof(View))
         if self.view == NULL:
@@ -58,10 +63,9 @@ cdef class ViewHandle:
             free(self.view)
 
     cdef void unmap(self):
-        for address in (self.readers or {}).values():
+        for address in self.readers.values():
             reader_free(<Reader *><size_t>address)
-        if self.readers is not None:
-            self.readers.clear()
+        self.readers.clear()
         view_close(self.view)
 
     cdef int map_anew(self) except -1:
@@ -88,13 +92,30 @@ cdef class ViewHandle:
                     raise ClosedError(f"{self.path} was not closed before its writer or the machine went down, and "
                                       "nobody has opened it for writing since; do that once, which recovers it",
                                       path=self.path)
-                time.sleep(SETTLE_SLICE_S)
+                self.pause(SETTLE_SLICE_S)
         finally:
             if kept is not None:
                 os.close(kept)
 
+    cdef int pause(self, double seconds) except -1:
+        """In the middle of a call: signal handlers run."""
+        self.interrupted = True
+        try:
+            time.sleep(seconds)
+            PyErr_CheckSignals()                    # one that came while it did not sleep
+        finally:
+            self.interrupted = False
+        return 0
+
+    cdef int not_reentered(self) except -1:
+        if self.interrupted:
+            raise WalrusError(f"the log {self.path} is in the middle of a call that this signal handler interrupted; raise an "
+                              "exception in the handler (SystemExit, KeyboardInterrupt), it ends that call", path=self.path)
+        return 0
+
     cdef int current(self) except -1:
         """Before each call, with the lock: open, and the files of the writer that there is now."""
+        self.not_reentered()
         if self.view == NULL:
             raise ClosedError(f"the log {self.path} is closed; open it again", path=self.path)
         if not self.view.opened or view_stale(self.view):
@@ -103,16 +124,24 @@ cdef class ViewHandle:
 
     def _forked(self):
         """In a fork's child: what is mapped and locked is the parent's. Used here, it is opened anew."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
+        self.interrupted = False
         if self.view != NULL and self.view.opened:
             control_forked(&self.view.log.control)
             self.view.opened = False
             self.readers.clear()
 
+    cdef bint topics_learnt(self) except -1:
+        """False: another writer is making the table anew, which the caller looks at next."""
+        cdef int code = view_topics(self.view)
+        if code and not view_stale(self.view):
+            raise_open(&self.view.log, code, self.path, 0)
+        return code == 0
+
     cdef Topic *find(self, bytes name) except? NULL:
         cdef Topic *topic
-        if view_topics(self.view):
-            raise MemoryError()
+        if not self.topics_learnt():
+            return NULL
         topic = topic_by_name(&self.view.log.topics, <const uint8_t *><const char *>name, <uint32_t>len(name))
         if topic != NULL:
             view_poll(self.view, topic)
@@ -120,6 +149,7 @@ cdef class ViewHandle:
 
     def close(self):
         with self.lock:
+            self.not_reentered()
             if self.view != NULL:
                 self.unmap()
                 free(self.view)
@@ -135,9 +165,7 @@ cdef class ViewHandle:
         with self.lock:
             while True:
                 self.current()
-                if view_topics(self.view):
-                    raise MemoryError()
-                if not view_stale(self.view):
+                if self.topics_learnt() and not view_stale(self.view):
                     break
             return [self.view.log.topics.by_number[i].name[:self.view.log.topics.by_number[i].name_bytes].decode("utf-8", "surrogateescape")
                     for i in range(self.view.log.topics.count)]
@@ -166,8 +194,10 @@ cdef class ViewHandle:
             return {"topics": head.topics, "writer_pid": head.writer_pid, "epoch": head.epoch,
                     "staging_bytes": self.view.log.staging.bytes, "closed_cleanly": head.state == CONTROL_CLOSED}
 
-    def take(self, bytes name, uint64_t first, uint64_t max_bytes, uint32_t max_entries):
+    def take(self, bytes name, uint64_t first, max_bytes, max_entries):
         """A Batch from `first` on; empty at the end."""
+        cdef uint64_t bytes_max = checked_bytes(max_bytes)
+        cdef uint32_t entries_max = checked_entries(max_entries)
         cdef Batch batch = Batch.__new__(Batch)
         cdef Topic *topic
         cdef Reader *reader = NULL
@@ -184,11 +214,12 @@ cdef class ViewHandle:
                 if topic != NULL:
                     reader = self.reader_of(name, topic)
                     with nogil:
-                        code = view_take(self.view, topic, reader, first, max_bytes, max_entries, self.uncommitted, &batch.taken)
+                        code = view_take(self.view, topic, reader, first, bytes_max, entries_max, self.uncommitted,
+                                         &batch.taken)
                     end = view_end(self.view, topic, self.uncommitted)
                 if not view_stale(self.view) and code != LOG_UNSETTLED:
                     break
-                PyErr_CheckSignals()
+                self.pause(0)
             if code == 0 or (code == LOG_END and first <= end):
                 return batch
             if topic == NULL:
@@ -237,7 +268,8 @@ cdef class ViewHandle:
     def commit(self, bytes topic_name, bytes cursor_name, uint64_t value):
         """Stores the position: it survives SIGKILL of both processes now, the power with the writer's next sync."""
         cdef Topic *topic
-        cdef uint32_t owner = 0
+        cdef uint32_t owner = 0, size = <uint32_t>len(cursor_name)
+        cdef const uint8_t *cursor = <const uint8_t *><const char *>cursor_name
         cdef int code
         text = topic_name.decode("utf-8", "surrogateescape")
         with self.lock:
@@ -246,8 +278,8 @@ cdef class ViewHandle:
                 topic = self.find(topic_name)
                 code = LOG_OUT_OF_RANGE
                 if topic != NULL:
-                    code = view_cursor_commit(self.view, topic, <const uint8_t *><const char *>cursor_name,
-                                              <uint32_t>len(cursor_name), value, &owner)
+                    with nogil:                     # it may wait for another process
+                        code = view_cursor_commit(self.view, topic, cursor, size, value, &owner)
                 if not view_stale(self.view):
                     break
             if code == LOG_OUT_OF_RANGE:

@@ -5,9 +5,9 @@ frame does not validate, chunks and files are looked at anew before anything is 
 
 Threads: one call at a time per view. No GIL.
 """
-from walrus._control cimport (CONTROL_CLOSED, CONTROL_MAGIC, CONTROL_VERSION, ControlCursor, ControlHead, ControlTopic,
-                              control_cursor, control_cursor_named, control_head_crc, control_own, control_store,
-                              control_stored, control_storing)
+from walrus._control cimport (CONTROL_CLOSED, CONTROL_MAGIC, CONTROL_TOPICS_MAX, CONTROL_VERSION, ControlCursor,
+                              ControlHead, ControlTopic, control_cursor, control_cursor_named, control_head_crc,
+                              control_own, control_store, control_stored, control_storing)
 from walrus._device cimport DEVICE_PWRITE, FILE_READ_ONLY, device_close, device_open, device_read, file_open
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_LOG, GROUP_KIND_PIECE, GROUP_KIND_RUN, ExtentHeader, GroupHeader,
                              extent_check, extent_group)
@@ -38,6 +38,7 @@ cdef enum:
     NAMES_AT = 268435456
     TOPICS_AT = 1048576
     CONTROL_BYTES = 1342177280
+    NAME_BYTES_MAX = 1024
     READ_CACHE_BYTES = 33554432
     HEADERS_AHEAD = 65536
     TRIES_MAX = 6
@@ -211,8 +212,13 @@ cdef int view_topics(View *view) noexcept nogil:
     cdef uint64_t i, count = walrus_load32(&log.control.head.topics)
     cdef ControlTopic *slot
     cdef Topic *topic
+    if count > CONTROL_TOPICS_MAX:                  # none of this has a checksum: it is looked at within its bounds
+        return refuse(log, LOG_CORRUPT, b"its number of topics is too high", b"control", 0)
     for i in range(log.topics.count, count):
         slot = log.control.topics + i
+        if (slot.state != 1 or slot.name_bytes == 0 or slot.name_bytes > NAME_BYTES_MAX
+                or <uint64_t>slot.name_position + slot.name_bytes > CONTROL_BYTES - NAMES_AT):
+            return refuse(log, LOG_CORRUPT, b"a topic in it is none", b"control", 0)
         topic = topic_by_id(&log.topics, slot.id)
         if topic == NULL:
             topic = topic_enter(&log.topics, log.catalog.log_id, slot.id, log.control.names + slot.name_position, slot.name_bytes)
@@ -337,6 +343,7 @@ cdef bint chunk_same(const Chunk *chunk) noexcept nogil:
 cdef bint chunks_same(const Topic *topic, uint64_t first, uint64_t end) noexcept nogil:
     """No chunk with one of these offsets was used again."""
     cdef const Chunk *chunk = topic.oldest
+    walrus_fence()                                  # what was copied was copied before the generations are looked at
     while chunk != NULL:
         if chunk.first < end and chunk.end > first and not chunk_same(chunk):
             return False

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn, Self, SupportsIndex
 
 from ._core_read import Batch, Entry
 from ._core_view import ViewHandle
@@ -18,8 +18,27 @@ from .stats import ReaderStats
 
 __all__ = ["LogReader", "TopicReader", "ViewCursor"]
 
-MAX_ENTRIES = 2000
+NAME_BYTES_MAX = 1024
+OFFSET_MAX = (1 << 64) - 1
 SLICE_S = 0.05  # a sleeper looks up this often: signals, a new writer
+
+
+def _encoded(name: str, what: str) -> bytes:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} is a str, not {type(name).__name__}")
+    encoded = name.encode("utf-8", "surrogateescape")
+    if not 1 <= len(encoded) <= NAME_BYTES_MAX:
+        raise ValueError(f"{what} has {len(encoded)} bytes; the limits are 1 and {NAME_BYTES_MAX} bytes of UTF-8")
+    return encoded
+
+
+def _offset(offset: SupportsIndex) -> int:
+    if isinstance(offset, bool) or not hasattr(offset, "__index__"):
+        raise TypeError(f"an offset is an int, not {type(offset).__name__}")
+    value = offset.__index__()
+    if value < 0:
+        raise ValueError(f"offset {value}: offsets are 0 or more")
+    return min(value, OFFSET_MAX)  # beyond every end, as the engine says then
 
 
 class LogReader:
@@ -48,8 +67,6 @@ class LogReader:
 
     def topic(self, name: str) -> TopicReader:
         """A topic, there or not: one that is not there yet has no entries."""
-        if not isinstance(name, str):
-            raise TypeError(f"a topic's name is a str, not {type(name).__name__}")
         return TopicReader(self, name)
 
     def stats(self) -> ReaderStats:
@@ -79,7 +96,7 @@ class TopicReader:
 
     def __init__(self, log: LogReader, name: str) -> None:
         self.log, self.name = log, name
-        self._encoded = name.encode("utf-8", "surrogateescape")
+        self._encoded = _encoded(name, "a topic's name")
 
     @property
     def oldest_offset(self) -> int:
@@ -113,13 +130,12 @@ class TopicReader:
 
         Raises ``OffsetOutOfRange``, ``CorruptionError`` (with ``next_offset``), ``OSError``, ``ClosedError``.
         """
-        wanted = MAX_ENTRIES if max_entries is None else max(1, min(max_entries, MAX_ENTRIES))
-        first = self.oldest_offset if start is None else start
-        return self.log._view.take(self._encoded, first, max(0, max_bytes), wanted)
+        first = self.oldest_offset if start is None else _offset(start)
+        return self.log._view.take(self._encoded, first, max_bytes, max_entries)
 
     def read(self, start: int | None = None) -> Iterator[Entry]:
         """Entries (Entry) from `start` (None: the oldest) to what is there now; moves no cursor. Errors as ``read_batch``."""
-        at = self.oldest_offset if start is None else start
+        at = self.oldest_offset if start is None else _offset(start)
         end = self.end_offset
         if at > end:
             self.read_batch(at)
@@ -145,10 +161,8 @@ class ViewCursor:
     """A named cursor, read and committed from a process that does not write the log. Not for several threads at once."""
 
     def __init__(self, topic: TopicReader, name: str) -> None:
-        if not isinstance(name, str) or not 0 < len(name.encode("utf-8", "surrogateescape")) <= 1024:
-            raise ValueError(f"a cursor's name is a str of 1 to 1,024 bytes of UTF-8, not {name!r}")
         self.topic, self.name = topic, name
-        self._encoded = name.encode("utf-8", "surrogateescape")
+        self._encoded = _encoded(name, "a cursor's name")
         self._position: int | None = None
         with suppress(CorruptionError):
             self._position = self.committed
@@ -192,10 +206,13 @@ class ViewCursor:
 
     def seek(self, offset: int) -> None:
         """Moves the position (not the stored one). Raises ``OffsetOutOfRange``."""
-        if not self.topic.oldest_offset <= offset <= self.topic.end_offset:
-            raise OffsetOutOfRange(f"offset {offset} of topic {self.topic.name!r} is out of range: it has {self.topic.oldest_offset} to "
-                                   f"{self.topic.end_offset}", topic=self.topic.name, offset=offset, path=self.topic.log.path)
-        self._position = offset
+        wanted = _offset(offset)
+        oldest, end, _, _ = self.topic.log._view.offsets(self.topic._encoded)
+        if not oldest <= wanted <= end:
+            raise OffsetOutOfRange(f"offset {wanted} of topic {self.topic.name!r} in {self.topic.log.path} is out of range: it has "
+                                   f"{oldest} to {end}", topic=self.topic.name, offset=wanted, path=self.topic.log.path,
+                                   oldest=oldest, end=end)
+        self._position = wanted
 
     def commit(self, offset: int | None = None) -> None:
         """Stores the position, or `offset`. Survives SIGKILL of reader and writer when it returns, a power cut after the writer's next sync.
@@ -203,13 +220,15 @@ class ViewCursor:
         The first one makes this process the cursor's owner, until the log is closed. Raises ``CursorInUseError``
         (another process owns it), ``OffsetOutOfRange`` beyond the end, ``OSError`` (no space for a new cursor).
         """
-        self.topic.log._view.commit(self.topic._encoded, self._encoded, self.position if offset is None else offset)
+        self.topic.log._view.commit(self.topic._encoded, self._encoded, self.position if offset is None else _offset(offset))
 
     def follow(self, timeout: float | None = None) -> Iterator[Entry]:
         """Entries as the writer publishes them; ends after `timeout` seconds without a new one (None: never).
 
         Sleeps on a futex meanwhile, also while there is no writer: the next one's entries come here too.
         """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout={timeout!r}: seconds, 0 or more, or None")
         last = time.monotonic()
         while True:
             batch = self.topic.read_batch(self.position, 1 << 18)
