@@ -55,6 +55,12 @@ class TestAppend:
         with pytest.raises(BufferError, match="contiguous"):
             log.topic("t").append(memoryview(b"abcdef")[::2])
 
+    def test_a_buffer_that_was_released_is_refused_with_the_reason(self, log):
+        with memoryview(b"abcdef") as released:
+            pass
+        with pytest.raises(BufferError, match="released"):
+            log.topic("t").append(released)
+
     @pytest.mark.parametrize("length", [0, 1, 7, 8, 4095, 4096, 65536, 1 << 20, (5 << 20) + 3])
     def test_every_length_comes_back(self, log, length):
         data = os.urandom(length)
@@ -100,6 +106,12 @@ class TestBatch:
         assert topic.append_batch(data=b"abbccc", lengths=[1, 2, 0, 3]) == 0
         assert topic.append_batch(data=bytearray(b"xy"), lengths=array.array("q", [1, 1])) == 4
         assert payloads(topic) == [b"a", b"bb", b"", b"ccc", b"x", b"y"]
+
+    @pytest.mark.parametrize("lengths", [[6.0], [None], ["6"], array.array("d", [6.0])], ids=str)
+    def test_lengths_that_are_no_ints_are_a_type_error_and_change_nothing(self, log, lengths):
+        with pytest.raises(TypeError, match=r"lengths\[0\]"):
+            log.topic("t").append_batch(data=b"abcdef", lengths=lengths)
+        assert log.topics() == []
 
     @pytest.mark.parametrize("lengths", [[1, 2], [7], [-1, 7], [3, 4], [1 << 62, 1 << 62]])
     def test_lengths_that_do_not_fit_the_buffer_change_nothing(self, log, lengths):

@@ -121,6 +121,23 @@ class TestTail:
                 assert process.wait(30) == 130
                 assert process.stderr.read() == b""
 
+    def test_following_sleeps_until_it_is_woken(self, path):
+        """Far sooner than the slice of 50 ms in which it looks up."""
+        with walrus.open(path) as log:
+            log.topic("t").append(b"0")
+            with start("tail", path, "t", "-f") as process:
+                assert process.stdout.readline() == b"0\n"
+                took = []
+                for i in range(1, 22):
+                    time.sleep(0.005)
+                    began = time.monotonic()
+                    log.topic("t").append(b"%d" % i)
+                    assert process.stdout.readline() == b"%d\n" % i
+                    took.append(time.monotonic() - began)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(30) == 130
+            assert sorted(took)[10] < 0.02, took
+
     def test_following_outlives_the_writer(self, path):
         with walrus.open(path) as log:
             log.topic("t").append(b"a")
@@ -156,6 +173,23 @@ class TestPipes:
         data, _ = run("get", filled, "bytes", "--length-prefixed")
         run("put", tmp_path / "other", "bytes", "--length-prefixed", stdin=data)
         assert run("get", tmp_path / "other", "bytes", "--length-prefixed")[0] == data
+
+
+    @pytest.mark.parametrize("closed, command", [
+        (">&-", ["get", "lines"]), (">&-", ["tail", "lines"]), (">&-", ["topics"]), (">&-", ["verify"]), ("<&-", ["put", "lines"]),
+    ], ids=str)
+    def test_a_stream_that_is_closed_is_1_and_said(self, filled, closed, command):
+        name, *more = command
+        done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, name, filled, *more], env=ENVIRONMENT,
+                              stderr=subprocess.PIPE, timeout=60, check=False)
+        assert (done.returncode, b"is closed" in done.stderr, done.stderr.count(b"\n")) == (1, True, 1), done.stderr
+
+    def test_a_full_disk_behind_stdout_is_1_and_said(self, filled):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*COMMAND, "get", filled, "lines"], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE,
+                                  timeout=60, check=False)
+        assert done.returncode == 1
+        assert b"No space left" in done.stderr and b"Traceback" not in done.stderr
 
 
 class TestTopicsAndStat:
@@ -204,7 +238,9 @@ class TestErrors:
         assert list(tmp_path.iterdir()) == []
 
     def test_an_offset_beyond_the_end_is_1(self, filled):
-        assert "out of range" in run("get", filled, "lines", "--from", 5001, code=1)[1]
+        for offset in (5001, 1 << 70):
+            assert "out of range" in run("get", filled, "lines", "--from", offset, code=1)[1]
+        assert run("get", filled, "lines", "--from", 4999, "--max", 1 << 70)[0] == b"4999\n"
 
     def test_a_second_writer_is_told_who_the_first_is(self, path):
         with walrus.open(path):

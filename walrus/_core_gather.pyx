@@ -50,9 +50,8 @@ cdef int buffer_of(object data, Py_buffer *view, object what) except -1:
     try:
         PyObject_GetBuffer(data, view, PyBUF_SIMPLE)
     except (BufferError, ValueError) as error:
-        raise BufferError(f"{what}: the buffer of this {type(data).__name__} is not contiguous; append a contiguous "
-                          "copy, as bytes(data) or "
-                          "numpy.ascontiguousarray(data)") from error
+        raise BufferError(f"{what}: this {type(data).__name__} gives no contiguous buffer ({error}); append a contiguous "
+                          "copy, as bytes(data) or numpy.ascontiguousarray(data)") from error
     if <uint64_t>view.len > entry_bytes_max():
         size = view.len
         PyBuffer_Release(view)
@@ -171,6 +170,8 @@ cdef Gathered lengths_held(object lengths, object topic):
         raise too_many(topic, count)
     batch = with_room(<uint32_t>count)
     for i in range(count):
+        if not hasattr(items[i], "__index__"):
+            raise TypeError(f"lengths[{i}] is a {type(items[i]).__name__}: lengths are ints, of bytes")
         length = items[i].__index__()
         if not 0 <= length < 1 << 63:
             raise ValueError(f"lengths[{i}] is {length}: lengths are bytes, 0 or more")

@@ -38,7 +38,6 @@ INTERRUPTED: Final = 130
 
 PREFIX: Final = struct.Struct(">I")  # before each entry under --length-prefixed
 READ_BYTES: Final = 4 << 20
-FOLLOW_PAUSE_S: Final = 0.05
 REOPEN_PAUSE_S: Final = 0.2
 EXIT_CODES: Final = (
     "exit codes: 0 all is well; 1 trouble was found, or an error that stderr explains; 2 the command was wrong; 130 interrupted"
@@ -58,8 +57,11 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
+        if sys.stdout is None and options.command != "put":
+            raise CommandError("stdout is closed: there is nowhere to write to")
         code: int = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -166,6 +168,8 @@ def write_entries(entries: Iterable[Any], options: argparse.Namespace, flush_eac
 
 def run_put(options: argparse.Namespace) -> int:
     """Appends stdin. What was read before a fault of the input stays appended, and is said."""
+    if sys.stdin is None:
+        raise CommandError("stdin is closed: there is nothing to read from")
     entries = (prefixed_of if options.length_prefixed else lines_of)(sys.stdin.buffer)
     with walrus.open(options.directory) as log:
         topic = log.topic(options.topic)
@@ -198,7 +202,7 @@ def run_get(options: argparse.Namespace) -> int:
     with open_to_look(options.directory) as log:
         entries = known_topic(log, options.topic).read(options.start)
         try:
-            for _ in write_entries(islice(entries, options.max), options):
+            for _ in write_entries(islice(entries, None if options.max is None else min(options.max, sys.maxsize)), options):
                 pass
         except CorruptionError as damage:
             sys.stdout.flush()
@@ -226,7 +230,7 @@ def run_tail(options: argparse.Namespace) -> int:
                     position = max(topic.oldest_offset, topic.end_offset - options.lines)
                 while True:
                     position = follow_to_end(topic, position, options)
-                    time.sleep(FOLLOW_PAUSE_S)
+                    topic._wait(position)
         except (ClosedError, FileNotFoundError):
             time.sleep(REOPEN_PAUSE_S)
 

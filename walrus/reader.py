@@ -149,6 +149,10 @@ class TopicReader:
                 yield entry
                 at = entry.offset + 1
 
+    def _wait(self, position: int, seconds: float = SLICE_S) -> None:
+        """Until there may be something at `position`, at most that long; not at all if there is."""
+        self.log._view.sleep(self._encoded, position, min(seconds, SLICE_S))
+
     def cursor(self, name: str) -> ViewCursor:
         """The named cursor, shared with every other process; one process at a time may commit it."""
         return ViewCursor(self, name)
@@ -241,7 +245,7 @@ class ViewCursor:
             left = SLICE_S if timeout is None else last + timeout - time.monotonic()
             if left <= 0:
                 return
-            self.topic.log._view.sleep(self.topic._encoded, self.position, min(left, SLICE_S))
+            self.topic._wait(self.position, left)
 
     def __repr__(self) -> str:
         return f"<walrus.ViewCursor {self.name!r} of topic {self.topic.name!r}>"
