@@ -90,3 +90,19 @@ def test_a_cursor_beyond_it_is_set_back(open_log):
     assert topic.cursor("c").committed == 4
     log.close()
     assert open_log().topic("t").cursor("c").committed == 4
+
+
+def test_what_a_handle_had_read_ahead_is_not_handed_out(open_log):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync)
+    topic = log.topic("t")
+    for i in range(10):
+        topic.append(b"old %d" % i)
+    cursor, entries = topic.cursor("c"), topic.read()
+    assert cursor.read_next().data == next(entries).data == log.read_next("t") == b"old 0"
+    topic._truncate(5)
+    for i in range(5, 10):
+        topic.append(b"new %d" % i)
+    expected = [b"old %d" % i for i in range(1, 5)] + [b"new %d" % i for i in range(5, 10)]
+    assert [cursor.read_next().data for _ in expected] == expected
+    assert [log.read_next("t") for _ in expected] == expected
+    assert [entry.data for entry in entries] == expected

@@ -34,6 +34,10 @@ cdef bint lock_slice(uint32_t *lock) noexcept nogil
 cdef inline bint only_durable(Log *log) noexcept nogil:
     return log.options.schedule == SCHEDULE_EACH or walrus_load32(&log.failure.set) != 0
 
+# What was read before it changed may have been truncated since.
+cdef inline uint64_t cuts(Log *log) noexcept nogil:
+    return walrus_load64(&log.catalog.epoch)
+
 cdef inline uint64_t readable_end(Log *log, Topic *topic) noexcept nogil:
     if only_durable(log):
         return walrus_load64(&topic.durable)

@@ -19,6 +19,7 @@ cdef class CursorHandle:
     cdef Reader *reader
     cdef Batch ahead                # read, not yet handed out: what single reads come from
     cdef uint32_t ahead_index
+    cdef uint64_t ahead_cuts        # cuts() before it was read
 
     cdef bint exists(self, bint make) except -1
     cdef int acquire(self) except -1

@@ -11,7 +11,7 @@ Threads: all methods from any thread, under cursor.lock; it is never waited for 
 """
 cimport cython
 
-from walrus._core cimport lock_slice, only_durable, readable_end
+from walrus._core cimport cuts, lock_slice, only_durable, readable_end
 from walrus._control cimport ControlCursor
 from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_cursor_in_use, raise_range
 from walrus._core_read cimport batch_taken, checked_bytes, checked_entries, checked_offset, empty_batch, reader_made
@@ -114,7 +114,9 @@ cdef class CursorHandle:
     cdef bint fetch_ahead(self, uint64_t first) except -1:
         """Makes ahead[ahead_index] the entry at `first`, or the next one there is; False: none."""
         cdef Batch ahead = self.ahead
-        if ahead is not None and self.ahead_index < ahead.taken.count and ahead.taken.offsets[self.ahead_index] == first:
+        cdef uint64_t seen = cuts(self.topic.state)
+        if (ahead is not None and self.ahead_index < ahead.taken.count and ahead.taken.offsets[self.ahead_index] == first
+                and seen == self.ahead_cuts):
             return True
         self.ahead = None
         if first >= readable_end(self.topic.state, self.topic.topic):
@@ -124,6 +126,7 @@ cdef class CursorHandle:
             return False
         self.ahead = ahead
         self.ahead_index = 0
+        self.ahead_cuts = seen
         return True
 
     cdef int store(self, uint64_t offset, bint durably) except -1:

@@ -27,6 +27,7 @@ cdef class EntryIterator:
     cdef uint64_t end
     cdef Batch batch
     cdef uint32_t index             # in the batch
+    cdef uint64_t cuts              # cuts() before it was read
     cdef bint busy
 
     cdef int refill(self) except -1

@@ -12,7 +12,7 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.number cimport PyNumber_AsSsize_t
 
-from walrus._core cimport only_durable, readable_end
+from walrus._core cimport cuts, only_durable, readable_end
 from walrus._core_errors cimport raise_code, raise_range, raise_read
 from walrus._libc cimport memcpy, walrus_load64
 from walrus._log_state cimport LOG_END, LOG_NO_MEMORY, Log
@@ -322,7 +322,7 @@ cdef class EntryIterator:
         cdef Entry entry
         if self.busy:
             raise ValueError("this iterator is at work in another thread: give each thread its own read()")
-        if self.batch is None or self.index >= self.batch.taken.count:
+        if self.batch is None or self.index >= self.batch.taken.count or self.cuts != cuts(self.topic.state):
             if self.following >= self.end:
                 raise StopIteration
             self.refill()
@@ -343,6 +343,7 @@ cdef class EntryIterator:
             try:
                 if self.reader == NULL:
                     self.reader = reader_made(self.topic)
+                self.cuts = cuts(self.topic.state)
                 self.batch = batch_taken(self.topic, self.reader, self.following, self.end, ITERATOR_BYTES, TAKE_ENTRIES_MAX)
             finally:
                 self.topic.log.leave()

@@ -128,8 +128,8 @@ cdef bint walk(Reader *reader) noexcept nogil:
     cdef FrameView *view = &reader.view
     cdef uint64_t offset = reader.offset, room = source_room(source)
     cdef int result
-    if source.kind == SOURCE_PLACE and offset >= source.end:
-        return False
+    if offset >= (source.end if source.kind == SOURCE_PLACE else walrus_load64(&source.chunk.end)):
+        return False                                # behind the end of a chunk there may be frames that were truncated
     if reader.framed:
         step(reader, view)
     while reader.at < room:
