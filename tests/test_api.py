@@ -554,7 +554,8 @@ class TestLife:
         if pid == 0:
             code = 1
             try:
-                for call in (lambda: topic.append(b"x"), log.sync, lambda: list(topic.read()), topic.cursor("c").read_next):
+                for call in (lambda: topic.append(b"x"), log.sync, lambda: list(topic.read()), log.stats,
+                             topic.cursor("c").read_next):
                     try:
                         call()
                     except walrus.ForkedError:

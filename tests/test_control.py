@@ -134,6 +134,18 @@ class TestDamage:
         with opened(path) as log, pytest.raises(walrus.CorruptionError, match="damaged"):
             _ = log.topic("t").cursor("c").committed
 
+    def test_an_offset_is_committed_only_when_it_is_known_where_to_read_on(self, killed, path, control):
+        control().flip(control().place("c", "newest") + STORED)
+        with opened(path) as log:
+            cursor = log.topic("t").cursor("c")
+            with pytest.raises(walrus.CorruptionError, match="seek"):
+                cursor.commit(6)
+            with pytest.raises(walrus.CorruptionError, match="seek"):
+                cursor.read_next()
+            cursor.seek(6)
+            cursor.commit(6)
+            assert (cursor.read_next().offset, cursor.committed) == (6, 6)
+
     @pytest.mark.parametrize("damaged", [["newest"], ["older"], ["newest", "older"]], ids=",".join)
     @pytest.mark.parametrize("by", ["writer", "reader"])
     def test_a_commit_heals(self, killed, path, control, child, damaged, by):

@@ -344,6 +344,8 @@ cdef class LogHandle:
         cdef uint64_t i, appends = 0
         if log == NULL:
             raise ValueError("this log was never opened; use walrus.open()")
+        if walrus_load32(&log.forked):              # whoever held the lock below is not in this process
+            raise_code(log, LOG_FORKED, "look at its statistics", None, None)
         with nogil:
             walrus_lock(&log.topics.lock)           # the table moves when it grows
             for i in range(log.topics.count):

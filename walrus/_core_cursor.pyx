@@ -283,6 +283,8 @@ cdef class CursorHandle:
                 return
             self.acquire()
             try:
+                if self.cursor.damaged:             # also for an offset that is given: where to read on is not known
+                    raise_cursor(self.topic.state, self.topic.name, self.name)
                 value = self.standing() if offset is None else self.checked(offset)
                 self.store(value, self.topic.state.options.schedule == SCHEDULE_EACH)
             finally:

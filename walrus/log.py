@@ -87,7 +87,7 @@ class Log(LogHandle):
         return dict(zip(names, append_batches(self, pairs, timeout), strict=True))
 
     def stats(self) -> Stats:
-        """Counters since it was opened, and its state; also after ``close()``."""
+        """Counters since it was opened, and its state; also after ``close()``. ``ForkedError`` in the child of a fork."""
         return Stats.of(self._state())
 
     @property
