@@ -176,6 +176,44 @@ def test_a_signal_handler_does_not_wait_for_the_call_that_it_interrupts(child):
 
 
 @pytest.mark.storage
+def test_a_signal_handler_does_not_wait_for_the_cursor_of_the_call_that_it_interrupts(child):
+    """A commit in a handler, while its thread waits with that cursor for a flush that another thread leads."""
+    child.run("""
+        import faulthandler, signal, threading
+        faulthandler.dump_traceback_later(25, exit=True)
+        log = open_log(fsync_schedule=FsyncSchedule.SyncEach)
+        log.topic("t").append(b"x")
+        cursor, done, calls = log.topic("t").cursor("c"), [], []
+
+        def handler(number, frame):
+            calls.append(number)
+            try:
+                cursor.commit(1)
+            except walrus.WalrusError as error:
+                assert "signal handler" in str(error) and "'t'" in str(error), error
+
+        def work():
+            while not done:
+                log.topic("u").append(b"y")
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        signal.signal(signal.SIGALRM, handler)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            seen = len(calls)
+            while len(calls) == seen:
+                cursor.commit(1)
+        done.append(True)
+        for thread in threads:
+            thread.join()
+        log.close()
+    """)
+
+
+@pytest.mark.storage
 def test_hostile_objects_cannot_lie_about_their_size(log):
     class Bytes(bytes):
         def __len__(self):

@@ -20,6 +20,8 @@ cdef class LogHandle:
     cdef void leave(self) noexcept
     # Runs signal handlers, in the middle of a call. What they raise is raised; close() refuses to wait for that call.
     cdef int check_signals(self) except -1
+    # Is this a signal handler in the middle of a call of its thread?
+    cdef bint in_handler(self) except -1
     # What was appended before is durable when it returns. An exception carries a note that names topic and offset.
     cdef int make_durable(self, object doing, object topic, object offset, Topic *appended, uint64_t end,
                           uint64_t stamp) except -1

@@ -145,6 +145,9 @@ cdef class LogHandle:
     cdef void leave(self) noexcept:
         log_leave(self.log)
 
+    cdef bint in_handler(self) except -1:
+        return get_ident() in self.interrupted
+
     cdef int check_signals(self) except -1:
         cdef object thread = get_ident()
         cdef bint outermost = thread not in self.interrupted
@@ -220,8 +223,8 @@ cdef class LogHandle:
         if self.log == NULL or self.closing or walrus_load32(&self.log.forked):
             self.closing = True
             return
-        if get_ident() in self.interrupted:
-            raise_reentered(self.log)
+        if self.in_handler():
+            raise_reentered(self.log, "close the log", None)
         self.closing = True
         with nogil:
             code = log_close(self.log)

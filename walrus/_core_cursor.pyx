@@ -13,7 +13,7 @@ cimport cython
 
 from walrus._core cimport cuts, lock_slice, only_durable, readable_end
 from walrus._control cimport ControlCursor
-from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_cursor_in_use, raise_range
+from walrus._core_errors cimport raise_closed, raise_code, raise_cursor, raise_cursor_in_use, raise_range, raise_reentered
 from walrus._core_read cimport batch_taken, checked_bytes, checked_entries, checked_offset, empty_batch, reader_made
 from walrus._core_topic cimport encoded_name
 from walrus._cursors cimport cursor_commit, cursor_enter, cursor_find
@@ -91,8 +91,11 @@ cdef class CursorHandle:
                 raise_closed(self.topic.state)
             with nogil:
                 held = lock_slice(&self.cursor.lock)
-            if not held:
-                self.topic.log.check_signals()
+            if held:
+                return 0
+            if self.topic.log.in_handler():         # it may be the interrupted call that holds it
+                raise_reentered(self.topic.state, "use a cursor", self.topic.name)
+            self.topic.log.check_signals()
         return 0
 
     cdef uint64_t standing(self) except? 0:

@@ -20,6 +20,6 @@ cdef int raise_cursor(Log *log, object topic, object name) except -1
 # Another process, `pid` if that is known (else 0), owns cursor `name`.
 cdef int raise_cursor_in_use(object path, object topic, object name, uint32_t pid) except -1
 cdef int raise_at_close(Log *log, int code) except -1
-# close() was called by a signal handler in the middle of a call of the same thread.
-cdef int raise_reentered(Log *log) except -1
+# A signal handler in the middle of a call would wait for that call of its own thread.
+cdef int raise_reentered(Log *log, object doing, object topic) except -1
 cdef int raise_closed(Log *log) except -1

@@ -122,11 +122,12 @@ cdef int raise_closed(Log *log) except -1:
     raise closed(log, "use it")
 
 
-cdef int raise_reentered(Log *log) except -1:
+cdef int raise_reentered(Log *log, object doing, object topic) except -1:
     path = path_of(log)
     raise errors.WalrusError(
-        f"cannot close the log in {path} here: this signal handler interrupted a call on it, which close() would wait for; "
-        "raise an exception in the handler (SystemExit, KeyboardInterrupt), it ends that call; close the log there", path=path)
+        f"cannot {doing}{where(topic, None)} here: this signal handler interrupted a call on the log in {path}, which it "
+        "would wait for; raise an exception in the handler (SystemExit, KeyboardInterrupt), it ends that call; do it there",
+        topic=topic, path=path)
 
 
 cdef int raise_cursor(Log *log, object topic, object name) except -1:

@@ -320,6 +320,7 @@ cdef class EntryIterator:
 
     def __next__(self):
         cdef Entry entry
+        cdef Batch batch
         if self.busy:
             raise ValueError("this iterator is at work in another thread: give each thread its own read()")
         if self.batch is None or self.index >= self.batch.taken.count or self.cuts != cuts(self.topic.state):
@@ -329,7 +330,8 @@ cdef class EntryIterator:
             if self.batch.taken.count == 0:
                 self.following = self.end
                 raise StopIteration
-        entry = self.batch.entry(self.index)
+        batch = self.batch                          # kept: making an entry may run a collection, and that a finalizer
+        entry = batch.entry(self.index)
         self.index += 1
         self.following = entry.offset + 1
         return entry
