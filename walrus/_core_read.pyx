@@ -241,11 +241,16 @@ def read_batch(TopicHandle topic not None, start, max_bytes, max_entries=None):
         first = start_of(topic, start, end)
         if first >= end:
             return empty_batch(topic)
-        reader = reader_made(topic)
+        reader = topic.reader
+        topic.reader = NULL
+        if reader == NULL:
+            reader = reader_made(topic)
         try:
             return batch_taken(topic, reader, first, end, bytes_max, entries_max)
         finally:
-            with nogil:
+            if topic.reader == NULL:
+                topic.reader = reader
+            else:                                   # another thread's has come back meanwhile
                 reader_free(reader)
     finally:
         topic.log.leave()

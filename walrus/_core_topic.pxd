@@ -7,6 +7,7 @@ from walrus._core cimport LogHandle
 from walrus._core_gather cimport Gathered
 from walrus._libc cimport uint64_t
 from walrus._log_state cimport Log
+from walrus._read cimport Reader
 from walrus._topics cimport Topic
 
 cdef class TopicHandle:
@@ -14,6 +15,7 @@ cdef class TopicHandle:
     cdef Log *state                 # log.log
     cdef Topic *topic               # NULL until it exists; stays as long as the log
     cdef bytes encoded
+    cdef Reader *reader             # of the last read_batch(), for one that goes on where it ended; NULL while it is in use
     cdef readonly str name
 
     # Between log.enter() and log.leave(): is there such a topic by now?

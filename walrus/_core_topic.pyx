@@ -17,6 +17,7 @@ from walrus._core_gather cimport buffer_of, gather_entries, gather_packed
 from walrus._frame cimport frame_batch_bytes
 from walrus._libc cimport memset, uint8_t, walrus_load64
 from walrus._log_state cimport LOG_INTERRUPTED, LOG_OUT_OF_RANGE, SCHEDULE_EACH
+from walrus._read cimport reader_free
 from walrus._topics cimport Topic
 from walrus._truncate cimport topic_truncate
 
@@ -52,6 +53,10 @@ cdef class TopicHandle:
             self.exists()
         finally:
             log.leave()
+
+    def __dealloc__(self):
+        if self.reader != NULL:
+            reader_free(self.reader)
 
     cdef bint exists(self) except -1:
         cdef Topic *found

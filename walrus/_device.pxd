@@ -43,6 +43,13 @@ cdef int64_t device_read(Device *device, DeviceFile *file, void *buffer, uint64_
 # Many ranges: one submission per DEVICE_BATCH_MAX where a ring is to be had, else preads. 0; each range has its result.
 cdef int device_read_many(Device *device, ReadRange *ranges, uint32_t count) noexcept nogil
 
+# -- reads that nobody waits for; one thread at a time. How many, from the first, are on their way: none where no ring is to be had.
+# Their memory belongs to the kernel until device_read_reap has given the tag back.
+cdef uint32_t device_read_begin(Device *device, ReadRange *ranges, uint32_t count) noexcept nogil
+# Those that ended, at most `room`; with `wait` at least one, and 0 only if the kernel has none of them any more: what is still
+# missing then was dropped.
+cdef uint32_t device_read_reap(Device *device, Completion *completions, uint32_t room, bint wait) noexcept nogil
+
 # -- not blocking; the I/O thread only. `tag` comes back in a Completion. Queued until device_submit.
 cdef int device_queue_write(Device *device, DeviceFile *file, const void *data, uint64_t bytes, uint64_t position,
                             uint64_t tag) noexcept nogil

@@ -24,8 +24,8 @@ from walrus._libc cimport (EAGAIN, EBUSY, EFD_CLOEXEC, EINTR, EINVAL, EIO, ENOME
                            posix_memalign, read, renameat, strlen, strncpy, uint32_t, uint64_t, uint8_t, unlinkat,
                            walrus_add64, walrus_exchange32, walrus_file_size, walrus_is_read_only, walrus_load32, walrus_lock,
                            walrus_monotonic_ns, walrus_store32, walrus_unlock, write)
-from walrus._read_ring cimport read_ring_many
-from walrus._ring cimport (Ring, Transfer, ring_collect, ring_forked, ring_free, ring_give_back, ring_make, ring_queue,
+from walrus._read_ring cimport ahead_ring_begin, ahead_ring_reap, read_ring_many
+from walrus._ring cimport (RING_ONE_THREAD, Ring, Transfer, ring_collect, ring_forked, ring_free, ring_give_back, ring_make, ring_queue,
                            ring_submit, ring_transfer, ring_wait)
 from walrus._trace cimport (FAULT_ALLOCATE, FAULT_DIRECTORY, FAULT_FLUSH, FAULT_MAP, FAULT_OPEN, FAULT_PUNCH, FAULT_READ,
                             FAULT_RENAME, FAULT_SHORT, FAULT_UNLINK, FAULT_WRITE, TRACE_ALLOCATE, TRACE_CREATE,
@@ -44,6 +44,7 @@ ctypedef struct State:
     uint32_t sleeping               # the I/O thread is in the kernel, or about to be
     uint32_t alignment_known
     bint read_ring_refused          # under read_lock
+    bint ahead_ring_refused         # under the lock of who reads ahead
     Completion done[2048]           # completions that come from no ring: a queue
     uint32_t done_first
     uint32_t done_count
@@ -87,7 +88,7 @@ cdef int device_start(Device *device) noexcept nogil:
     cdef int result
     if device.way != DEVICE_URING:
         return 0
-    result = ring_make(&ring, DEVICE_QUEUE_DEPTH, True, state.lock_fd, device.wake_fd, &device.stats, state.trace)
+    result = ring_make(&ring, DEVICE_QUEUE_DEPTH, RING_ONE_THREAD, state.lock_fd, device.wake_fd, &device.stats, state.trace)
     if result < 0:
         device.fallback_errno = -result
         device.way = DEVICE_PWRITE
@@ -111,6 +112,9 @@ cdef void device_close(Device *device) noexcept nogil:
     if device.read_ring != NULL:
         ring_free(<Ring *>device.read_ring)
         device.read_ring = NULL
+    if device.ahead_ring != NULL:
+        ring_free(<Ring *>device.ahead_ring)
+        device.ahead_ring = NULL
     if device.wake_fd >= 0:
         close(device.wake_fd)
         device.wake_fd = -1
@@ -128,6 +132,10 @@ cdef void device_forked(Device *device) noexcept nogil:
         ring_forked(<Ring *>device.ring)
     if device.read_ring != NULL:
         ring_forked(<Ring *>device.read_ring)
+    if device.ahead_ring != NULL:
+        ring_forked(<Ring *>device.ahead_ring)
+        device.ahead_ring = NULL
+        device.ahead_in_flight = 0
     if device.wake_fd >= 0:
         close(device.wake_fd)
         device.wake_fd = -1
@@ -375,6 +383,16 @@ cdef int device_read_many(Device *device, ReadRange *ranges, uint32_t count) noe
         if i >= done or ranges[i].result == -EAGAIN:
             ranges[i].result = device_read(device, ranges[i].source, ranges[i].buffer, ranges[i].bytes, ranges[i].position)
     return 0
+
+
+cdef uint32_t device_read_begin(Device *device, ReadRange *ranges, uint32_t count) noexcept nogil:
+    if device.way != DEVICE_URING:
+        return 0
+    return ahead_ring_begin(device, ranges, count, &state_of(device).ahead_ring_refused)
+
+
+cdef uint32_t device_read_reap(Device *device, Completion *completions, uint32_t room, bint wait) noexcept nogil:
+    return ahead_ring_reap(device, completions, room, wait, &state_of(device).ahead_ring_refused)
 
 
 # ---------------------------------------------------------------------------------------------------------- not blocking

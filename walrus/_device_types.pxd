@@ -52,6 +52,7 @@ ctypedef struct ReadRange:
     void *buffer
     uint64_t bytes
     uint64_t position
+    uint64_t tag                    # of device_read_begin: comes back in a Completion
     int64_t result                  # filled: bytes read (short only at the file's end) or a negative errno
 
 ctypedef struct Device:
@@ -67,5 +68,7 @@ ctypedef struct Device:
     void *ring                      # of the I/O thread; private to _device
     void *read_ring                 # of readers, made at first use, under read_lock
     uint32_t read_lock
+    void *ahead_ring                # of reads that nobody waits for, made at first use, under the caller's lock
+    uint32_t ahead_in_flight
     uint32_t in_flight
     void *private_state             # queue of completions of the ways without a ring, trace, faults

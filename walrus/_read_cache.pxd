@@ -23,23 +23,35 @@ ctypedef struct CachedRange:
     uint64_t memory_bytes
     const uint8_t *base             # the range's first byte
     uint64_t have                   # bytes of the range that the file had
+    uint64_t turn                   # bytes that the cache had ever loaded when it was begun
     uint64_t verified               # so many bytes from its beginning are frames that were found valid (atomic)
-    uint32_t state                  # futex: 0 being loaded, 1 loaded, 2 could not be read
+    uint32_t state                  # futex: being loaded by a thread, asked for ahead, loaded, could not be read
     int code                        # why not: a negative errno
     uint32_t references
     bint listed                     # in the table
+    bint buffered                   # its file is read through the page cache
+    bint ahead                      # it was begun by cache_ahead
+    bint unread                     # it was read before somebody wanted it, and nobody has wanted it yet
     CachedRange *next               # in its bucket; among evicted ones
-    CachedRange *idle_before
+    CachedRange *idle_before        # neighbours among the idle ones, or among those on their way
     CachedRange *idle_after
     char name[64]                   # of the file
+
+ctypedef struct IdleList:
+    CachedRange *oldest
+    CachedRange *newest
 
 ctypedef struct ReadCache:
     uint32_t lock
     uint64_t bytes_max
     uint64_t bytes
+    uint64_t turn                   # bytes ever loaded
     CachedRange *buckets[4096]
-    CachedRange *idle_oldest        # loaded, listed, nobody refers to them
-    CachedRange *idle_newest
+    IdleList idle                   # loaded, listed, nobody refers to them: these go first
+    IdleList idle_unread            # of them, those that nobody has wanted yet
+    uint64_t unread_bytes           # of ranges that were read before somebody wanted them, and that nobody has wanted yet
+    uint32_t ahead_lock             # taken before `lock`, and held while waiting for what is on its way
+    CachedRange *on_their_way       # read ahead: the kernel has their memory; each has a reference for that
 
 # The log's cache: made when it is opened. 0 or -ENOMEM. Closed when nobody reads any more.
 cdef int read_cache_open(Log *log, uint64_t bytes_max) noexcept nogil
@@ -56,6 +68,11 @@ cdef CachedRange *cache_load(ReadCache *cache, Device *device, const RangeKey *k
 # Reads those of at most DEVICE_BATCH_MAX ranges that are not there, in one submission, and leaves them in the cache.
 # The caller has pinned the files. 0 or a negative errno; a range that fails is not there afterwards.
 cdef int cache_load_many(ReadCache *cache, Device *device, const RangeKey *keys, uint32_t count) noexcept nogil
+# Can reads of that file be on their way while nobody waits?
+cdef bint cache_goes_ahead(const Device *device, const RangeKey *key) noexcept nogil
+# Begins to read those (of such files) that are not there, as far as there is room for what nobody has wanted yet. The caller has
+# pinned the files, and need not do so any longer.
+cdef void cache_ahead(ReadCache *cache, Device *device, const RangeKey *keys, uint32_t count) noexcept nogil
 cdef void cache_unreference(ReadCache *cache, CachedRange *cached) noexcept nogil
 # The next load of that range reads it from the disk again.
 cdef void cache_discard(ReadCache *cache, const RangeKey *key) noexcept nogil

@@ -3,23 +3,31 @@
 Invariants. `bytes` is the memory of all ranges, listed or not. A range in the idle list is listed, loaded and without
 references; every other one has a reference. A key names the use of its file: a file that is reused is forgotten first, and
 has another number afterwards. A range that failed, was discarded or forgotten leaves the table at once, and memory with its
-last reference. Ranges in use may exceed bytes_max; idle ones go before a new range is read.
+last reference. Ranges in use may exceed bytes_max; idle ones go before a new range is read. What is read ahead is at most half
+of it until somebody wants it; what nobody has wanted for long is abandoned. A range on its way has a reference and needs
+nothing of its file, which may be reused meanwhile: what it holds then is never found. One that fails is no error: who wants it
+reads it.
 
 The files' O_DIRECT descriptors are read, so that reading a log leaves the page cache alone; where a file has to do without,
 what was read is dropped from it.
 
-Threads: any; `lock` is a leaf. No GIL.
+Threads: any; `lock` is a leaf; whoever waits for a range on its way reaps for all, under ahead_lock. No GIL.
 """
-from walrus._device cimport DEVICE_MMAP, ReadRange, device_read, device_read_many
+from walrus._device cimport (DEVICE_MMAP, DEVICE_URING, Completion, ReadRange, device_read, device_read_begin, device_read_many,
+                             device_read_reap)
 from walrus._extent cimport BLOCK_BYTES
-from walrus._libc cimport (ENOMEM, POSIX_FADV_DONTNEED, calloc, free, int64_t, malloc, memcpy, posix_fadvise,
+from walrus._libc cimport (EIO, ENOMEM, POSIX_FADV_DONTNEED, calloc, free, int64_t, malloc, memcpy, posix_fadvise,
                            posix_memalign, walrus_exchange32, walrus_futex_wait, walrus_futex_wake, walrus_load32,
                            walrus_lock, walrus_unlock)
 
 cdef enum:
     RANGE_LOADING = 0
-    RANGE_LOADED = 1
-    RANGE_FAILED = 2
+    RANGE_AHEAD = 1
+    RANGE_LOADED = 2
+    RANGE_FAILED = 3
+    AHEAD_MAX = 256                 # ranges of one call of cache_ahead
+    REAP_MAX = 64
+    ABANDONED = 4                   # times the cache's size has been loaded since, and still nobody has wanted it
 
 
 # --------------------------------------------------------------------------------------------------------- the table
@@ -69,27 +77,39 @@ cdef void table_remove(ReadCache *cache, CachedRange *cached) noexcept nogil:
     cached.listed = False
 
 
+cdef inline IdleList *idle_list(ReadCache *cache, const CachedRange *cached) noexcept nogil:
+    return &cache.idle_unread if cached.unread else &cache.idle
+
+
 cdef void idle_push(ReadCache *cache, CachedRange *cached) noexcept nogil:
-    cached.idle_before = cache.idle_newest
+    cdef IdleList *idle = idle_list(cache, cached)
+    cached.idle_before = idle.newest
     cached.idle_after = NULL
-    if cache.idle_newest != NULL:
-        cache.idle_newest.idle_after = cached
+    if idle.newest != NULL:
+        idle.newest.idle_after = cached
     else:
-        cache.idle_oldest = cached
-    cache.idle_newest = cached
+        idle.oldest = cached
+    idle.newest = cached
 
 
 cdef void idle_remove(ReadCache *cache, CachedRange *cached) noexcept nogil:
+    cdef IdleList *idle = idle_list(cache, cached)
     if cached.idle_before != NULL:
         cached.idle_before.idle_after = cached.idle_after
     else:
-        cache.idle_oldest = cached.idle_after
+        idle.oldest = cached.idle_after
     if cached.idle_after != NULL:
         cached.idle_after.idle_before = cached.idle_before
     else:
-        cache.idle_newest = cached.idle_before
+        idle.newest = cached.idle_before
     cached.idle_before = NULL
     cached.idle_after = NULL
+
+
+cdef inline void was_wanted(ReadCache *cache, CachedRange *cached) noexcept nogil:
+    if cached.unread:
+        cached.unread = False
+        cache.unread_bytes -= cached.memory_bytes
 
 
 cdef inline void refer(ReadCache *cache, CachedRange *cached) noexcept nogil:
@@ -106,9 +126,11 @@ cdef void range_free(CachedRange *cached) noexcept nogil:
 cdef CachedRange *take_out(ReadCache *cache, CachedRange *cached, CachedRange *gone) noexcept nogil:
     """Out of the table; if nobody refers to it, to the head of those that the caller frees without the lock."""
     table_remove(cache, cached)
+    if cached.references == 0:
+        idle_remove(cache, cached)
+    was_wanted(cache, cached)
     if cached.references:
         return gone
-    idle_remove(cache, cached)
     cache.bytes -= cached.memory_bytes
     cached.next = gone
     return cached
@@ -127,8 +149,10 @@ cdef void free_all(CachedRange *gone) noexcept nogil:
 cdef CachedRange *evict(ReadCache *cache, uint64_t wanted) noexcept nogil:
     """Takes out idle ranges until `wanted` bytes fit. Holds the lock."""
     cdef CachedRange *gone = NULL
-    while cache.bytes + wanted > cache.bytes_max and cache.idle_oldest != NULL:
-        gone = take_out(cache, cache.idle_oldest, gone)
+    while cache.bytes + wanted > cache.bytes_max and cache.idle.oldest != NULL:
+        gone = take_out(cache, cache.idle.oldest, gone)
+    while cache.bytes + wanted > cache.bytes_max and cache.idle_unread.oldest != NULL:
+        gone = take_out(cache, cache.idle_unread.oldest, gone)
     return gone
 
 
@@ -147,8 +171,8 @@ cdef void memory_give(CachedRange *cached, CachedRange *gone) noexcept nogil:
     free_all(gone)
 
 
-cdef CachedRange *begin(ReadCache *cache, const RangeKey *key, bint *mine) noexcept nogil:
-    """The range with a reference. `mine`: it was not there, the caller loads it. NULL: out of memory."""
+cdef CachedRange *begin(ReadCache *cache, const RangeKey *key, uint32_t state, bint unread, bint *mine) noexcept nogil:
+    """The range with a reference. `mine`: it was not there, the caller loads it; `unread`: for others. NULL: out of memory."""
     cdef CachedRange *gone
     cdef CachedRange *cached
     mine[0] = False
@@ -156,6 +180,8 @@ cdef CachedRange *begin(ReadCache *cache, const RangeKey *key, bint *mine) noexc
     cached = table_find(cache, key)
     if cached != NULL:
         refer(cache, cached)
+        if not unread:
+            was_wanted(cache, cached)
         walrus_unlock(&cache.lock)
         return cached
     cached = <CachedRange *>calloc(1, sizeof(CachedRange))
@@ -165,10 +191,17 @@ cdef CachedRange *begin(ReadCache *cache, const RangeKey *key, bint *mine) noexc
     cached.key = key[0]
     cached.memory_bytes = range_blocks(key)
     cached.references = 1
-    cached.state = RANGE_LOADING
+    cached.state = state
+    cached.buffered = not key.file.file.direct
     memcpy(cached.name, key.file.file.name, sizeof(cached.name))
     gone = evict(cache, cached.memory_bytes)
     cache.bytes += cached.memory_bytes
+    cache.turn += cached.memory_bytes
+    cached.turn = cache.turn
+    cached.ahead = state == RANGE_AHEAD
+    cached.unread = unread
+    if unread:
+        cache.unread_bytes += cached.memory_bytes
     table_put(cache, cached)
     walrus_unlock(&cache.lock)
     mine[0] = True
@@ -183,6 +216,7 @@ cdef void finish(ReadCache *cache, Device *device, CachedRange *cached, int64_t 
         walrus_lock(&cache.lock)
         if cached.listed:
             table_remove(cache, cached)
+        was_wanted(cache, cached)
         walrus_unlock(&cache.lock)
         cached.code = <int>result
         walrus_exchange32(&cached.state, RANGE_FAILED)
@@ -191,31 +225,80 @@ cdef void finish(ReadCache *cache, Device *device, CachedRange *cached, int64_t 
         cached.have = <uint64_t>result - before if <uint64_t>result > before else 0
         if cached.have > cached.key.bytes:
             cached.have = cached.key.bytes
-        if not cached.key.file.file.direct and device.way != DEVICE_MMAP:
+        if cached.buffered and device.way != DEVICE_MMAP:
             posix_fadvise(cached.key.file.file.fd, <int64_t>begin_of(&cached.key), <int64_t>cached.memory_bytes,
                           POSIX_FADV_DONTNEED)
         walrus_exchange32(&cached.state, RANGE_LOADED)
     walrus_futex_wake(&cached.state, 0x7FFFFFFF, 0)
 
 
-cdef CachedRange *cache_load(ReadCache *cache, Device *device, const RangeKey *key, int *code) noexcept nogil:
-    cdef bint mine = False
-    cdef CachedRange *cached = begin(cache, key, &mine)
-    if cached == NULL:
-        code[0] = -ENOMEM
-        return NULL
-    if mine and cached.memory == NULL:
-        finish(cache, device, cached, -ENOMEM)
-    elif mine:
-        finish(cache, device, cached,
-               device_read(device, &key.file.file, cached.memory, cached.memory_bytes, begin_of(key)))
-    while walrus_load32(&cached.state) == RANGE_LOADING:
-        walrus_futex_wait(&cached.state, RANGE_LOADING, -1, 0)
-    if walrus_load32(&cached.state) == RANGE_LOADED:
-        return cached
-    code[0] = cached.code
+cdef void arrived(ReadCache *cache, Device *device, CachedRange *cached, int64_t result) noexcept nogil:
+    """Holds ahead_lock."""
+    if cached.idle_before != NULL:
+        cached.idle_before.idle_after = cached.idle_after
+    else:
+        cache.on_their_way = cached.idle_after
+    if cached.idle_after != NULL:
+        cached.idle_after.idle_before = cached.idle_before
+    cached.idle_before = NULL
+    cached.idle_after = NULL
+    finish(cache, device, cached, result)
     cache_unreference(cache, cached)
+
+
+cdef void reap(ReadCache *cache, Device *device, bint wait) noexcept nogil:
+    """Holds ahead_lock. With `wait`, at least one range arrives, if any is on its way."""
+    cdef Completion completions[REAP_MAX]
+    cdef uint32_t i, n = device_read_reap(device, completions, REAP_MAX, wait)
+    for i in range(n):
+        arrived(cache, device, <CachedRange *>completions[i].tag, completions[i].result)
+    while wait and n == 0 and cache.on_their_way != NULL:
+        arrived(cache, device, cache.on_their_way, -EIO)
+
+
+cdef void range_wait(ReadCache *cache, Device *device, CachedRange *cached) noexcept nogil:
+    """Until it is loaded, or has failed."""
+    cdef uint32_t state = walrus_load32(&cached.state)
+    while state == RANGE_LOADING or state == RANGE_AHEAD:
+        if state == RANGE_LOADING:
+            walrus_futex_wait(&cached.state, RANGE_LOADING, -1, 0)
+        else:
+            walrus_lock(&cache.ahead_lock)
+            if walrus_load32(&cached.state) == RANGE_AHEAD:
+                reap(cache, device, True)
+            walrus_unlock(&cache.ahead_lock)
+        state = walrus_load32(&cached.state)
+
+
+cdef CachedRange *cache_load(ReadCache *cache, Device *device, const RangeKey *key, int *code) noexcept nogil:
+    cdef bint mine = False, ahead = True
+    cdef CachedRange *cached
+    while ahead:                                    # what failed when it was read ahead is read once more
+        cached = begin(cache, key, RANGE_LOADING, False, &mine)
+        if cached == NULL:
+            code[0] = -ENOMEM
+            return NULL
+        ahead = cached.ahead
+        if mine and cached.memory == NULL:
+            finish(cache, device, cached, -ENOMEM)
+        elif mine:
+            finish(cache, device, cached,
+                   device_read(device, &key.file.file, cached.memory, cached.memory_bytes, begin_of(key)))
+        range_wait(cache, device, cached)
+        if walrus_load32(&cached.state) == RANGE_LOADED:
+            return cached
+        code[0] = cached.code
+        cache_unreference(cache, cached)
     return NULL
+
+
+cdef void read_of(CachedRange *cached, ReadRange *read) noexcept nogil:
+    read.source = &cached.key.file.file
+    read.buffer = cached.memory
+    read.bytes = cached.memory_bytes
+    read.position = begin_of(&cached.key)
+    read.tag = <uint64_t>cached
+    read.result = 0
 
 
 cdef uint32_t begin_many(ReadCache *cache, Device *device, const RangeKey *keys, uint32_t count, CachedRange **begun,
@@ -225,7 +308,7 @@ cdef uint32_t begin_many(ReadCache *cache, Device *device, const RangeKey *keys,
     cdef bint mine = False
     cdef CachedRange *cached
     for i in range(count):
-        cached = begin(cache, &keys[i], &mine)
+        cached = begin(cache, &keys[i], RANGE_LOADING, True, &mine)
         if cached == NULL:
             break
         if mine and cached.memory == NULL:
@@ -234,11 +317,7 @@ cdef uint32_t begin_many(ReadCache *cache, Device *device, const RangeKey *keys,
             cache_unreference(cache, cached)
             continue
         begun[wanted] = cached
-        reads[wanted].source = &cached.key.file.file
-        reads[wanted].buffer = cached.memory
-        reads[wanted].bytes = cached.memory_bytes
-        reads[wanted].position = begin_of(&cached.key)
-        reads[wanted].result = 0
+        read_of(cached, &reads[wanted])
         wanted += 1
     return wanted
 
@@ -263,6 +342,70 @@ cdef int cache_load_many(ReadCache *cache, Device *device, const RangeKey *keys,
     return result if result < 0 else 0
 
 
+cdef bint has_room(ReadCache *cache, const RangeKey *key) noexcept nogil:
+    cdef uint64_t most = cache.bytes_max // 2, wanted = range_blocks(key)
+    cdef CachedRange *oldest
+    cdef CachedRange *gone = NULL
+    cdef bint room
+    walrus_lock(&cache.lock)
+    oldest = cache.idle_unread.oldest
+    while cache.unread_bytes + wanted > most and oldest != NULL and cache.turn - oldest.turn > ABANDONED * cache.bytes_max:
+        gone = take_out(cache, oldest, gone)
+        oldest = cache.idle_unread.oldest
+    room = cache.unread_bytes + wanted <= most
+    walrus_unlock(&cache.lock)
+    free_all(gone)
+    return room
+
+
+cdef CachedRange *begin_ahead(ReadCache *cache, Device *device, const RangeKey *key) noexcept nogil:
+    """NULL: it is there already, or there is no memory for it."""
+    cdef bint mine = False
+    cdef CachedRange *cached = begin(cache, key, RANGE_AHEAD, True, &mine)
+    if cached == NULL:
+        return NULL
+    if mine and cached.memory == NULL:
+        finish(cache, device, cached, -ENOMEM)
+    if not mine or cached.memory == NULL:
+        cache_unreference(cache, cached)
+        return NULL
+    return cached
+
+
+cdef void on_its_way(ReadCache *cache, CachedRange *cached) noexcept nogil:
+    cached.idle_before = NULL
+    cached.idle_after = cache.on_their_way
+    if cache.on_their_way != NULL:
+        cache.on_their_way.idle_before = cached
+    cache.on_their_way = cached
+
+
+cdef bint cache_goes_ahead(const Device *device, const RangeKey *key) noexcept nogil:
+    return device.way == DEVICE_URING and key.file.file.direct
+
+
+cdef void cache_ahead(ReadCache *cache, Device *device, const RangeKey *keys, uint32_t count) noexcept nogil:
+    cdef ReadRange reads[AHEAD_MAX]
+    cdef CachedRange *cached
+    cdef uint32_t i, begun, wanted = 0
+    walrus_lock(&cache.ahead_lock)
+    reap(cache, device, False)
+    for i in range(count if count < AHEAD_MAX else AHEAD_MAX):
+        if not cache_goes_ahead(device, &keys[i]) or not has_room(cache, &keys[i]):
+            break
+        cached = begin_ahead(cache, device, &keys[i])
+        if cached != NULL:
+            read_of(cached, &reads[wanted])
+            wanted += 1
+    begun = device_read_begin(device, reads, wanted)
+    for i in range(wanted):
+        cached = <CachedRange *>reads[i].tag
+        on_its_way(cache, cached)
+        if i >= begun:
+            arrived(cache, device, cached, -EIO)
+    walrus_unlock(&cache.ahead_lock)
+
+
 # -------------------------------------------------------------------------------------------------- keeping, forgetting
 
 cdef CachedRange *cache_lookup(ReadCache *cache, const RangeKey *key) noexcept nogil:
@@ -273,6 +416,7 @@ cdef CachedRange *cache_lookup(ReadCache *cache, const RangeKey *key) noexcept n
         cached = NULL
     if cached != NULL:
         refer(cache, cached)
+        was_wanted(cache, cached)
     walrus_unlock(&cache.lock)
     return cached
 
@@ -332,9 +476,19 @@ cdef int read_cache_open(Log *log, uint64_t bytes_max) noexcept nogil:
 
 cdef void read_cache_close(Log *log) noexcept nogil:
     cdef ReadCache *cache = <ReadCache *>log.read_cache
+    cdef Completion completions[REAP_MAX]
+    cdef CachedRange *cached
     cdef uint32_t i
     if cache == NULL:
         return
+    while device_read_reap(&log.device, completions, REAP_MAX, True):
+        pass                                        # the kernel has none of their memory any more
+    while cache.on_their_way != NULL:
+        cached = cache.on_their_way
+        cache.on_their_way = cached.idle_after
+        if cached.listed:
+            table_remove(cache, cached)
+        range_free(cached)
     for i in range(CACHE_BUCKETS):
         free_all(cache.buckets[i])
     free(cache)

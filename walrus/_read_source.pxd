@@ -22,6 +22,13 @@ ctypedef struct ReadFailure:        # after LOG_CORRUPT, or a negative errno
     uint64_t position
     int code                        # errno of a failed read, or 0: bytes do not validate
 
+ctypedef struct ReadAhead:          # places are named by (first, piece); all that is asked for in one go is a window
+    uint64_t bytes                  # of the newest window at most; 0: nothing has been read ahead
+    uint64_t next_first             # where the newest window begins: at this place the next one is asked for
+    uint32_t next_piece
+    uint64_t end_first              # the first place behind the newest window
+    uint32_t end_piece
+
 ctypedef struct Source:
     uint32_t kind
     bint held                       # chunk pinned, or range referenced
@@ -32,9 +39,10 @@ ctypedef struct Source:
     uint32_t generation             # of the chunk, when it was found
     RangeKey key
     CachedRange *cached
+    ReadAhead ahead
 
 # Finds and holds what has `offset` (of a large frame: its first piece). `ahead`: reading goes on from here, places behind it
-# are read along. `fresh`: from the disk, whatever the cache has. The source must hold nothing. 0; LOG_OUT_OF_RANGE below
+# are read meanwhile. `fresh`: from the disk, whatever the cache has. The source must hold nothing. 0; LOG_OUT_OF_RANGE below
 # the watermark; LOG_CORRUPT where nothing has it (failure filled, but for its offset), LOG_NO_MEMORY, a negative errno.
 cdef int source_find(Log *log, Topic *topic, uint64_t offset, bint ahead, bint fresh, Source *source,
                      ReadFailure *failure) noexcept nogil

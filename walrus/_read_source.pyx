@@ -15,15 +15,16 @@ from walrus._libc cimport (ENOMEM, free, malloc, memcpy, memset, walrus_add32, w
                            walrus_store64, walrus_unlock)
 from walrus._log_state cimport LOG_CORRUPT, LOG_NO_MEMORY, LOG_OUT_OF_RANGE
 from walrus._logfiles cimport LogFile
-from walrus._read_cache cimport (ReadCache, cache_discard, cache_load, cache_load_many, cache_lookup,
+from walrus._read_cache cimport (ReadCache, cache_ahead, cache_discard, cache_goes_ahead, cache_load, cache_load_many, cache_lookup,
                                  cache_unreference, range_blocks)
 from walrus._staging cimport CHUNK_OPEN, CHUNK_SEALED, CHUNK_WRITING, chunk_unpin
 from walrus._topics cimport Place, place_find
 from libc.string cimport strncpy
 
 cdef enum:
-    AHEAD_PLACES = 64               # read along with the one that is wanted
-    AHEAD_BYTES = 4194304
+    AHEAD_PLACES = 256              # of a window
+    AHEAD_BYTES_MIN = 262144        # the first one is twice that, and each twice the one before
+    AHEAD_BYTES_MAX = 4194304
 
 
 # ------------------------------------------------------------------------------------------------------------ looking up
@@ -197,30 +198,58 @@ cdef inline void unpin(LogFile *file) noexcept nogil:
     walrus_add32(&file.pins, <uint32_t>-1)
 
 
-cdef uint32_t places_behind(Topic *topic, const Source *source, RangeKey *keys) noexcept nogil:
-    """The source's place and those that follow it, files pinned."""
+cdef inline bint precedes(uint64_t first, uint32_t piece, uint64_t other_first, uint32_t other_piece) noexcept nogil:
+    return first < other_first or (first == other_first and piece < other_piece)
+
+
+cdef uint32_t window_take(Topic *topic, ReadAhead *ahead, RangeKey *keys) noexcept nogil:
+    """The places of the next window, from end_first on, with their files pinned."""
     cdef uint64_t at, bytes = 0
+    cdef const GroupHeader *group
     cdef uint32_t count = 0
+    ahead.next_first = ahead.end_first
+    ahead.next_piece = ahead.end_piece
+    ahead.bytes = ahead.bytes * 2 if ahead.bytes * 2 < AHEAD_BYTES_MAX else AHEAD_BYTES_MAX
     walrus_lock(&topic.lock)
-    at = place_from(topic, source.group.first, source.group.piece)
+    at = place_from(topic, ahead.end_first, ahead.end_piece)
     while at < topic.places_count and count < AHEAD_PLACES:
-        bytes += topic.places[at].group.bytes
-        if count and bytes > AHEAD_BYTES:
+        group = &topic.places[at].group
+        bytes += group.bytes
+        if count and bytes > ahead.bytes:
             break
         key_of(&topic.places[at], &keys[count])
         walrus_add32(&keys[count].file.pins, 1)
+        ahead.end_first = group.first
+        ahead.end_piece = group.piece + 1
         count += 1
         at += 1
     walrus_unlock(&topic.lock)
     return count
 
 
-cdef void read_ahead(Log *log, Topic *topic, const Source *source) noexcept nogil:
-    """One submission for many places; a range that fails is read once more, by whoever wants it, and told then."""
+cdef void read_ahead(Log *log, Topic *topic, Source *source) noexcept nogil:
+    """A reader that reaches the newest window asks for the next: one is being read while another is on its way. Where nothing can
+    be on its way, whoever misses a place waits for a window. A range that fails is read once more, by whoever wants it."""
+    cdef ReadCache *cache = <ReadCache *>log.read_cache
+    cdef ReadAhead *ahead = &source.ahead
     cdef RangeKey keys[AHEAD_PLACES]
-    cdef uint32_t i, count = places_behind(topic, source, keys)
-    if count > 1:
-        cache_load_many(<ReadCache *>log.read_cache, &log.device, keys, count)
+    cdef uint64_t first = source.group.first
+    cdef uint32_t piece = source.group.piece, i, count
+    cdef bint waits = not cache_goes_ahead(&log.device, &source.key)
+    if waits and source.cached != NULL:
+        return
+    if ahead.bytes and not waits and precedes(first, piece, ahead.next_first, ahead.next_piece):
+        return
+    if ahead.bytes == 0 or waits or precedes(ahead.end_first, ahead.end_piece, first, piece):
+        ahead.end_first = first
+        ahead.end_piece = piece
+    if ahead.bytes == 0:
+        ahead.bytes = AHEAD_BYTES_MIN
+    count = window_take(topic, ahead, keys)
+    if waits and count > 1:
+        cache_load_many(cache, &log.device, keys, count)
+    elif not waits and count:
+        cache_ahead(cache, &log.device, keys, count)
     for i in range(count):
         unpin(keys[i].file)
 
@@ -237,9 +266,11 @@ cdef int load(Log *log, Topic *topic, bint ahead, bint fresh, Source *source, Re
             file_drop_cache(&log.device, &file.file)
     else:
         source.cached = cache_lookup(cache, &source.key)
-    if source.cached == NULL and source.key.position + source.key.bytes <= file.file.size:
         if ahead:
             read_ahead(log, topic, source)
+        else:
+            source.ahead.bytes = 0
+    if source.cached == NULL and source.key.position + source.key.bytes <= file.file.size:
         source.cached = cache_load(cache, &log.device, &source.key, &code)
     if source.cached != NULL:
         source.held = True

@@ -6,6 +6,11 @@ from walrus._device_types cimport Completion, DeviceStats
 from walrus._libc cimport int64_t, uint8_t, uint32_t, uint64_t
 from walrus._uring cimport io_uring
 
+cdef enum:                          # the first set of flags that is tried
+    RING_ONE_THREAD = 0             # all calls come from this thread
+    RING_SUBMITTER_WAITS = 2        # any thread, but who submits also waits
+    RING_ANY_WAITS = 3              # completions come whatever their submitter does meanwhile
+
 ctypedef struct Transfer:           # one write or read on its way
     int fd
     bint writes
@@ -37,9 +42,8 @@ ctypedef struct Ring:
     bint stopping
     bint broken                     # a submission failed for good: nothing is submitted any more
 
-# A ring of `entries`, or of fewer where memory may not be locked. `single_issuer`: all calls come from this thread. A negative
-# errno says why there is none.
-cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_fd, int wake_fd, DeviceStats *stats,
+# A ring of `entries`, or of fewer where memory may not be locked. `threads`: one of RING_*. A negative errno says why there is none.
+cdef int ring_make(Ring **made, uint32_t entries, int threads, int lock_fd, int wake_fd, DeviceStats *stats,
                    int trace) noexcept nogil
 # Waits until the kernel has none of its memory in hand, then frees all.
 cdef void ring_free(Ring *ring) noexcept nogil

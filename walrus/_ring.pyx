@@ -36,11 +36,11 @@ cdef enum:
 
 # --------------------------------------------------------------------------------------------------------------- set-up
 
-cdef int set_up(Ring *ring, uint32_t entries, bint single_issuer) noexcept nogil:
+cdef int set_up(Ring *ring, uint32_t entries, int threads) noexcept nogil:
     """With the newest flags that the kernel takes; fewer entries where they cannot be locked."""
     cdef uint32_t[4] choices
     cdef io_uring_params parameters
-    cdef int at = 0 if single_issuer else 2
+    cdef int at = threads
     cdef int result
     choices[0] = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG
     choices[1] = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG
@@ -105,7 +105,7 @@ cdef void discard(Ring *ring) noexcept nogil:
     free(ring)
 
 
-cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_fd, int wake_fd, DeviceStats *stats,
+cdef int ring_make(Ring **made, uint32_t entries, int threads, int lock_fd, int wake_fd, DeviceStats *stats,
                    int trace) noexcept nogil:
     cdef Ring *ring = <Ring *>calloc(1, sizeof(Ring))
     cdef int result
@@ -115,7 +115,7 @@ cdef int ring_make(Ring **made, uint32_t entries, bint single_issuer, int lock_f
     ring.stats = stats
     ring.trace = trace
     ring.wake_fd = wake_fd
-    result = set_up(ring, entries, single_issuer)
+    result = set_up(ring, entries, threads)
     if result < 0:
         free(ring)
         return result
