@@ -631,6 +631,14 @@ class TestOptions:
 
     def test_schedules_and_modes_are_values(self):
         assert FsyncSchedule.Milliseconds(5) == FsyncSchedule.Milliseconds(5) != FsyncSchedule.SyncEach
+        for attempt in (lambda: FsyncSchedule("weekly"), lambda: FsyncSchedule("milliseconds"), lambda: FsyncSchedule("sync_each", 5),
+                        lambda: ReadConsistency(-5), lambda: ReadConsistency.AtLeastOnce(1 << 32)):
+            with pytest.raises(ValueError, match=r"FsyncSchedule|AtLeastOnce"):
+                attempt()
+        for attempt in (lambda: ReadConsistency("10"), lambda: ReadConsistency.AtLeastOnce(False),
+                        lambda: FsyncSchedule("milliseconds", 1.5)):
+            with pytest.raises(TypeError):
+                attempt()
         assert ReadConsistency.AtLeastOnce(0) == ReadConsistency.AtLeastOnce(persist_every=1)
         for number in (0, -1, 86_400_001):
             with pytest.raises(ValueError):

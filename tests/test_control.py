@@ -284,7 +284,7 @@ class TestOwners:
         with self.filled(opened(path)) as log:
             with walrus.open(path, read_only=True) as reader:
                 reader.topic("t").cursor("c").commit(3)
-                with pytest.raises(walrus.CursorInUseError):
+                with pytest.raises(walrus.CursorInUseError, match="another handle of this process"):
                     log.topic("t").cursor("c").commit(4)
             log.topic("t").cursor("c").commit(4)
             with walrus.open(path, read_only=True) as reader, pytest.raises(walrus.CursorInUseError):

@@ -140,9 +140,10 @@ cdef int raise_cursor(Log *log, object topic, object name) except -1:
 
 
 cdef int raise_cursor_in_use(object path, object topic, object name, uint32_t pid) except -1:
+    owner = "another handle of this process" if pid == os.getpid() else f"another process{f', {pid}' if pid else ''}"
     raise errors.CursorInUseError(
-        f"cursor {name!r} of topic {topic!r} in {path} is owned by another process{f', {pid}' if pid else ''}: one at a "
-        "time commits it; it is free when that one closes the log or ends, or use another name", topic=topic, path=path)
+        f"cursor {name!r} of topic {topic!r} in {path} is owned by {owner}: one at a time commits it; it is free when that "
+        "one closes the log or ends, or use another name", topic=topic, path=path)
 
 
 cdef int raise_at_close(Log *log, int code) except -1:

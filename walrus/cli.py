@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from typing import Any, BinaryIO, Final
@@ -310,9 +311,11 @@ def run_stat(options: argparse.Namespace) -> int:
 
 
 def log_facts(log: Any) -> dict[str, Any]:
-    facts: dict[str, Any] = {"path": log.path}
+    facts: dict[str, Any] = {"path": log.path, "disk_bytes": 0}
     with os.scandir(log.path) as files:
-        facts["disk_bytes"] = sum(file.stat().st_blocks * 512 for file in files if file.is_file(follow_symlinks=False))
+        for file in filter(os.DirEntry.is_file, files):
+            with suppress(FileNotFoundError):  # the writer removes files meanwhile
+                facts["disk_bytes"] += file.stat(follow_symlinks=False).st_blocks * 512
     facts.update(asdict(log.stats()))
     facts["recovery"] = recovery_facts(log)
     return facts

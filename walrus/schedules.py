@@ -37,11 +37,18 @@ class FsyncSchedule:
     @staticmethod
     def Milliseconds(n: int = 200) -> FsyncSchedule:
         """Every `n` milliseconds. TypeError if it is no int, ValueError outside 1 to 86,400,000."""
+        return FsyncSchedule("milliseconds", n)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("milliseconds", "sync_each", "no_fsync"):
+            raise ValueError(f"FsyncSchedule({self.kind!r}): take FsyncSchedule.Milliseconds(n), .SyncEach or .NoFsync")
+        n = self.milliseconds
         if isinstance(n, bool) or not isinstance(n, int):
             raise TypeError(f"FsyncSchedule.Milliseconds takes an int, not {type(n).__name__}")
-        if not 1 <= n <= _MILLISECONDS_MAX:
+        if self.kind == "milliseconds" and not 1 <= n <= _MILLISECONDS_MAX:
             raise ValueError(f"FsyncSchedule.Milliseconds({n}): from 1 to {_MILLISECONDS_MAX} milliseconds")
-        return FsyncSchedule("milliseconds", n)
+        if self.kind != "milliseconds" and n != 0:
+            raise ValueError(f"FsyncSchedule({self.kind!r}, {n}): only Milliseconds(n) has a number")
 
     def __repr__(self) -> str:
         if self.kind == "milliseconds":
@@ -74,12 +81,15 @@ class ReadConsistency:
     @staticmethod
     def AtLeastOnce(persist_every: int) -> ReadConsistency:
         """Persisted every `persist_every` entries. TypeError if it is no int, ValueError if it is negative or above 2**32 - 1."""
-        if isinstance(persist_every, bool) or not isinstance(persist_every, int):
-            raise TypeError(f"ReadConsistency.AtLeastOnce takes an int, not {type(persist_every).__name__}")
-        if not 0 <= persist_every < 1 << 32:
-            raise ValueError(f"ReadConsistency.AtLeastOnce(persist_every={persist_every}): from 0 to {(1 << 32) - 1} "
-                             "entries")
-        return ReadConsistency(max(persist_every, 1))
+        made = ReadConsistency(persist_every)
+        return ReadConsistency(1) if made.strict else made
+
+    def __post_init__(self) -> None:
+        every = self.persist_every
+        if isinstance(every, bool) or not isinstance(every, int):
+            raise TypeError(f"ReadConsistency.AtLeastOnce takes an int, not {type(every).__name__}")
+        if not 0 <= every < 1 << 32:
+            raise ValueError(f"ReadConsistency.AtLeastOnce(persist_every={every}): from 0 to {(1 << 32) - 1} entries")
 
     @property
     def strict(self) -> bool:
