@@ -73,11 +73,11 @@ cdef int take_all(Reader *reader, uint64_t end, uint64_t max_bytes, uint32_t max
                   Taken *taken) noexcept nogil:
     cdef ReadEntry entry
     cdef int result
+    if max_bytes == 0:
+        max_entries = 1                             # what follows may lie elsewhere: it is not looked at
     while taken.count < max_entries:
         if reader_offset(reader) >= end:
             return LOG_END
-        if taken.count and max_bytes == 0:
-            return 0                                # one entry: what follows may lie elsewhere, and is not looked at
         result = reader_next(reader, &entry, durable_only)
         if result:
             return result
