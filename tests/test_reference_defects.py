@@ -3,6 +3,7 @@
 Storage tests run once per way to the disk. A test that needs a full disk runs its process in a mount namespace of its
 own, with a small tmpfs; one that needs a clock set back preloads a clock.
 """
+import gc
 import os
 import random
 import re
@@ -93,9 +94,14 @@ def test_a_reclaimed_file_then_a_restart_leaves_every_unread_entry(open_log):
         assert log.read_next("t", True) == entries[i]
     log.sync()
     log.reclaim()
-    assert log.topic("t").oldest_offset > 0
+    oldest = log.topic("t").oldest_offset
+    assert 0 < oldest <= 60
     log.close()
-    assert consume_all(open_log(retention="consumed"), "t") == entries[60:]
+    log = open_log(retention="consumed")
+    assert log.topic("t").oldest_offset == oldest
+    assert payloads(log.topic("t")) == entries[oldest:]
+    assert consume_all(log, "t") == entries[60:]
+    assert log.append_for_topic("t", b"goes on") == 100
 
 
 def test_files_of_an_earlier_process_are_reclaimed_and_recycled(open_log, child):
@@ -234,15 +240,18 @@ def on_a_small_disk(child, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("schedule", [NO_FSYNC, FsyncSchedule.Milliseconds(20), FsyncSchedule.SyncEach], ids=repr)
-def test_a_full_disk_is_an_error_and_what_was_acknowledged_is_readable_and_it_can_be_emptied(on_a_small_disk, schedule):
+# Entries of 5,000 bytes go through the journal, which then has no room either.
+@pytest.mark.parametrize("schedule, entry_bytes", [(NO_FSYNC, 50_000), (FsyncSchedule.Milliseconds(20), 50_000),
+                                                   (FsyncSchedule.SyncEach, 50_000), (FsyncSchedule.SyncEach, 5000)], ids=repr)
+def test_a_full_disk_is_an_error_and_what_was_acknowledged_is_readable_and_it_can_be_emptied(on_a_small_disk, schedule,
+                                                                                              entry_bytes):
     on_a_small_disk("""
         acknowledged = {}
 
         def fill(log):
             try:
                 while True:
-                    data = os.urandom(50_000)
+                    data = os.urandom(ENTRY_BYTES)
                     acknowledged[log.append_for_topic("t", data)] = data
             except walrus.StorageFullError as error:
                 assert error.errno == 28 and "reclaim" in str(error), error
@@ -270,7 +279,7 @@ def test_a_full_disk_is_an_error_and_what_was_acknowledged_is_readable_and_it_ca
             check(topic)
         log.close()
         check(open_log(**options).topic("t"))
-    """.replace("SCHEDULE", repr(schedule)), 24)
+    """.replace("SCHEDULE", repr(schedule)).replace("ENTRY_BYTES", str(entry_bytes)), 24)
 
 
 def test_no_room_for_a_new_file_is_an_error_at_once(on_a_small_disk):
@@ -308,10 +317,11 @@ def find(directory, pattern, text):
     raise AssertionError(f"{text!r} is nowhere")
 
 
-def test_one_flipped_byte_in_one_topic_is_reported_as_that_frame_alone(open_log):
+@pytest.mark.parametrize("count", [300, 1900], ids=["in the newest file", "in a full one"])
+def test_one_flipped_byte_in_one_topic_is_reported_as_that_frame_alone(open_log, count):
     log = open_log()
-    entries = {name: [f"{name} {i} ".encode() + b"x" * 500 for i in range(300)] for name in ("a", "b", "c")}
-    for i in range(300):
+    entries = {name: [f"{name} {i} ".encode() + b"x" * 500 for i in range(count)] for name in ("a", "b", "c")}
+    for i in range(count):
         for name in entries:
             log.topic(name).append(entries[name][i])
     log.close()
@@ -338,8 +348,10 @@ def test_one_flipped_byte_in_one_topic_is_reported_as_that_frame_alone(open_log)
 def test_an_empty_batch_a_zero_filled_payload_and_an_entry_over_10_mib_lose_nothing(open_log, child, killed):
     process = child(f"""
         log = open_log(staging_bytes=16 << 20, log_file_bytes=8 << 20, fsync_schedule=FsyncSchedule.NoFsync)
-        log.batch_append_for_topic("new", [])
+        assert log.batch_append_for_topic("new", []) == 0
+        assert log.topics() == []
         log.append_for_topic("before", b"before")
+        assert log.batch_append_for_topic("before", []) == 1
         log.append_for_topic("zeros", bytes(3 << 20))
         log.append_for_topic("zeros", bytes(100_000))
         log.append_for_topic("large", bytes(range(256)) * (45 << 10))
@@ -423,6 +435,31 @@ def test_a_flipped_bit_in_a_header_or_an_index_is_an_error_and_the_rest_is_reada
         if not (good == bad == "0"):
             assert int(good) + int(bad) == 200, said
             assert int(bad) <= (each if where == "log-*" else 0), said
+
+
+def test_a_flipped_bit_in_a_stored_cursor_makes_none_up(open_log, tmp_path):
+    log = open_log()
+    log.batch_append_for_topic("t", [b"%d" % i for i in range(200)])
+    for value in (5, 7):                                # both slots of the pair
+        log.topic("t").cursor("c").commit(value)
+    log.close()
+    origin = tmp_path / "origin"
+    copy_directory(log.path, origin)
+    slots = 128 << 20                                   # docs/format.md: ControlCursor, 128 bytes each
+    with open(origin / "control", "rb") as file:
+        file.seek(slots)
+        slot = file.read(128)
+    seen = set()
+    for position in (i for i, byte in enumerate(slot) if byte):
+        copy_directory(origin, log.path)
+        flip(Path(log.path) / "control", slots + position, position % 3)
+        log = open_log()
+        try:
+            seen.add(log.topic("t").cursor("c").position)
+        except walrus.CorruptionError:
+            seen.add("refused")
+        log.close()
+    assert seen == {7, "refused"}
 
 
 def test_a_topic_name_of_300_bytes_in_a_batch_is_accepted_and_one_over_the_limit_names_it(open_log):
@@ -600,7 +637,9 @@ def test_a_clock_set_back_leaves_the_order(open_log, child, tmp_path):
 
 
 def test_opening_again_and_again_makes_nothing_new(open_log):
+    open_log().close()
     log = open_log()
+    assert not files(log.path, "log-*")
     log.append_for_topic("t", b"x")
     log.close()
     names, size = set(files(log.path)), disk_bytes(log.path)
@@ -608,14 +647,26 @@ def test_opening_again_and_again_makes_nothing_new(open_log):
         open_log().close()
     assert set(files(log.path)) == names
     assert disk_bytes(log.path) <= size + 65536
+    for number in range(1, 11):                         # what is needed goes where the one before left off
+        log = open_log()
+        assert log.append_for_topic("t", b"x") == number
+        log.close()
+    assert set(files(log.path)) == names
+    assert disk_bytes(log.path) <= size + 131072
 
 
-def test_close_gives_back_threads_descriptors_and_memory(tmp_path, way):
+@pytest.mark.filterwarnings("ignore:unclosed log")
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "dropped"])
+def test_close_gives_back_threads_descriptors_and_memory(tmp_path, way, closed):
     def around():
-        with walrus.open(tmp_path / "log", backend=way) as log:
-            log.append_for_topic("t", os.urandom(100_000))
-            list(log.topic("t").read())
-            log.read_next("t")
+        log = walrus.open(tmp_path / "log", backend=way)
+        log.append_for_topic("t", os.urandom(100_000))
+        list(log.topic("t").read())
+        log.read_next("t")
+        if closed:
+            log.close()
+        del log
+        gc.collect()
 
     def held():
         maps = Path("/proc/self/maps").read_text()
