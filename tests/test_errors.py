@@ -127,6 +127,23 @@ def test_a_log_is_not_made_by_calling_its_class():
         walrus.Walrus()
 
 
+def test_a_handle_is_never_without_its_log_and_never_gets_another(open_log, tmp_path):
+    log, other = open_log(), open_log(tmp_path / "other")
+    topic = log.topic("t")
+    cursor, entries = topic.cursor("c"), topic.read()
+    for handle in (topic, cursor, entries):
+        with pytest.raises(TypeError):
+            type(handle).__new__(type(handle))
+    topic.append(b"x")
+    topic.read_batch()
+    cursor.read_next()
+    topic.__init__(other, "u")
+    cursor.__init__(other.topic("u"), "d")
+    assert (topic.log, topic.name, cursor.topic, cursor.name) == (log, "t", topic, "c")
+    assert topic.append(b"y") == 1
+    assert cursor.read_next().data == b"y"
+
+
 @pytest.mark.storage
 def test_ctrl_c_interrupts_a_thread_that_follows(log):
     topic = log.topic("t")

@@ -52,7 +52,7 @@ cdef void wait_slice(Log *log, Topic *topic, uint64_t position, int64_t slice_ns
 cdef class CursorHandle:
     """A durable read position. Use ``topic.cursor(name)``."""
 
-    def __init__(self, TopicHandle topic not None, name, uint32_t persist_every=0):
+    def __cinit__(self, TopicHandle topic not None, name, uint32_t persist_every=0):
         self.encoded = b"" if name is None else encoded_name(name, "a cursor's name")
         self.kind = CURSOR_SHARED if name is None else CURSOR_NAMED
         self.name = None if name is None else self.encoded.decode()

@@ -306,7 +306,7 @@ def read_many(TopicHandle topic not None, offsets):
 cdef class EntryIterator:
     """Entries (Entry) of a topic from `start` to what was there when it was made. Moves no cursor."""
 
-    def __init__(self, TopicHandle topic not None, start=None):
+    def __cinit__(self, TopicHandle topic not None, start=None):
         self.topic = topic
         self.index = 0
         topic.log.enter("read")

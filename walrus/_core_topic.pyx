@@ -42,7 +42,7 @@ cdef bytes encoded_name(object name, str what):
 cdef class TopicHandle:
     """A named sequence of entries. Use ``log.topic(name)``."""
 
-    def __init__(self, LogHandle log not None, name):
+    def __cinit__(self, LogHandle log not None, name):
         self.encoded = encoded_name(name, "a topic's name")
         self.name = self.encoded.decode()           # a str itself: not of a subclass, as a StrEnum's members are
         self.log = log
