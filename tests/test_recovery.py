@@ -268,13 +268,32 @@ def test_what_was_cut_behind_the_gap_of_another_topic_never_comes_back(tmp_path)
 
 
 def test_a_torn_tail_that_nobody_was_promised_is_cut(tmp_path):
-    killed(tmp_path, lambda log: append_large(log, "old", "tttt"))
+    killed(tmp_path, lambda log: append_large(log, "old", "ttttt"))
     power_cut(tmp_path)
-    flip(tmp_path / "log-00000001", BLOCK + 2 * EXTENT + 2000)
+    flip(tmp_path / "log-00000001", BLOCK + 2 * EXTENT + 2000)      # the one behind it is valid, and cut as well
     with opened(tmp_path) as log:
         assert log.recovery.ranges_damaged == 0
         assert [entry.data for entry in log.topic("t").read()] == [large(0, "old"), large(1, "old")]
         log.topic("t").append(b"goes on")
+
+
+def test_a_damaged_frame_in_a_file_that_no_snapshot_lists_costs_itself_alone(tmp_path):
+    def work(log):
+        append(log, "t", 6000)
+        log.sync()
+        before = log.stats().extents
+        append(log, "t", 8000)                      # these say that those before were durable
+        wait_for(lambda: log.stats().extents >= before + 1)
+
+    killed(tmp_path, work)
+    power_cut(tmp_path)
+    file = tmp_path / "log-00000001"
+    flip(file, file.read_bytes().find(b"t 1000 ") + 20)
+    with opened(tmp_path) as log:
+        assert log.recovery.ranges_damaged == 1
+        offsets, errors = readable(log.topic("t"))
+        assert [(error.offset, error.next_offset) for error in errors] == [(1000, 1001)]
+        assert offsets == [i for i in range(log.topic("t").end_offset) if i != 1000] and len(offsets) > 6000
 
 
 # --------------------------------------------------------------------------------------------- a log that is being made
