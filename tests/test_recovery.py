@@ -288,12 +288,29 @@ def test_a_damaged_frame_in_a_file_that_no_snapshot_lists_costs_itself_alone(tmp
     killed(tmp_path, work)
     power_cut(tmp_path)
     file = tmp_path / "log-00000001"
-    flip(file, file.read_bytes().find(b"t 1000 ") + 20)
+    flip(file, file.read_bytes().index(b"t 1000 ") + 20)
     with opened(tmp_path) as log:
         assert log.recovery.ranges_damaged == 1
         offsets, errors = readable(log.topic("t"))
         assert [(error.offset, error.next_offset) for error in errors] == [(1000, 1001)]
         assert offsets == [i for i in range(log.topic("t").end_offset) if i != 1000] and len(offsets) > 6000
+
+
+def test_a_damaged_frame_in_the_journal_costs_itself_alone(tmp_path):
+    def work(log):
+        for _ in range(2):                          # the second record says that the first one was durable
+            append(log, "t", 10)
+            log.sync()
+
+    killed(tmp_path, work)
+    power_cut(tmp_path)
+    file = tmp_path / "journal-0"
+    flip(file, file.read_bytes().index(b"t 5 ") + 20)
+    with opened(tmp_path) as log:
+        assert log.recovery.ranges_damaged == 1
+        offsets, errors = readable(log.topic("t"))
+        assert [(error.offset, error.next_offset) for error in errors] == [(5, 6)]
+        assert offsets == [i for i in range(20) if i != 5]
 
 
 # --------------------------------------------------------------------------------------------- a log that is being made
