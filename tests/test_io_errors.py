@@ -106,14 +106,15 @@ FLUSH_FAILS = """
     assert [entry.data for entry in topic.read()] == [b"durable"]
     cursor = topic.cursor("c")
     assert cursor.read_batch().tolist() == [b"durable"]
-    flushed = [cursor.commit] if {schedule} == FsyncSchedule.SyncEach else []
-    for attempt in (log.sync, lambda: topic.append(b"x"), log.reclaim, log.sync, *flushed):
+    for attempt in (log.sync, lambda: topic.append(b"x"), log.reclaim, log.sync, cursor.commit,
+                    lambda: log.seek_for_topic("t", 1)):
         try:
             attempt()
         except walrus.LogFailedError:
             continue
         raise AssertionError(str(attempt) + " was taken on by a failed log")
     assert topic.durable_offset == 1 and log.stats().failed
+    assert cursor.committed == 0
     try:
         log.close()
         raise AssertionError("a failed log was closed as if nothing had been")

@@ -19,7 +19,7 @@ from walrus._core_topic cimport encoded_name
 from walrus._cursors cimport cursor_commit, cursor_enter, cursor_find
 from walrus._libc cimport (EAGAIN, int64_t, uint8_t, walrus_add32, walrus_futex_wait, walrus_load32, walrus_load64,
                            walrus_monotonic_ns, walrus_store64, walrus_trylock, walrus_unlock)
-from walrus._log_state cimport LOG_NO_MEMORY, LOG_POISONED, SCHEDULE_EACH, SCHEDULE_NONE, Log
+from walrus._log_state cimport LOG_NO_MEMORY, LOG_POISONED, SCHEDULE_EACH, SCHEDULE_NONE, Log, log_check
 from walrus._read cimport reader_free
 from walrus._topics cimport CURSOR_NAMED, CURSOR_SHARED, Cursor, Topic
 
@@ -133,9 +133,10 @@ cdef class CursorHandle:
         return True
 
     cdef int store(self, uint64_t offset, bint durably) except -1:
-        cdef int code
-        with nogil:
-            code = cursor_commit(self.cursor, &self.topic.state.catalog, offset)
+        cdef int code = log_check(self.topic.state)
+        if code == 0:
+            with nogil:
+                code = cursor_commit(self.cursor, &self.topic.state.catalog, offset)
         if code == -EAGAIN:
             raise_cursor_in_use(self.topic.log.path, self.topic.name, self.name,
                                 (<ControlCursor *>self.cursor.control).owner_pid)
@@ -275,8 +276,8 @@ cdef class CursorHandle:
 
         Survives SIGKILL when it returns; a power cut when it returns under ``SyncEach``, else with the log's next sync.
         The first one makes this process the cursor's owner, until the log is closed. Raises ``CursorInUseError``
-        (another process owns it), ``OffsetOutOfRange``, ``StorageFullError``, ``ClosedError``, ``CorruptionError`` (the
-        stored position is damaged: seek first).
+        (another process owns it), ``OffsetOutOfRange``, ``StorageFullError``, ``LogFailedError``, ``ClosedError``,
+        ``CorruptionError`` (the stored position is damaged: seek first).
         """
         cdef uint64_t value
         self.topic.log.enter("commit")

@@ -11,8 +11,8 @@ from walrus._group_commit cimport sync_by_iothread
 from walrus._journal_reuse cimport journal_prepare, snapshot_take
 from walrus._libc cimport (SIG_SETMASK, WALRUS_DEBUG, int64_t, pthread_create, pthread_join, pthread_sigmask, sigfillset,
                            sigset_t, uint32_t, uint64_t, walrus_exchange32, walrus_futex_wait, walrus_load32,
-                           walrus_monotonic_ns, walrus_store32)
-from walrus._log_state cimport LOG_POISONED, SCHEDULE_MILLISECONDS, files_complete_wake, log_fail, log_wake_all
+                           walrus_monotonic_ns, walrus_sleep_ns, walrus_store32)
+from walrus._log_state cimport LOG_FULL, LOG_POISONED, SCHEDULE_MILLISECONDS, files_complete_wake, log_fail, log_wake_all
 from walrus._logfiles cimport LOGFILE_FULL, LogFile, logfile_finish
 from walrus._rules cimport RULE_RECYCLE_HEAD, rule_broken
 from walrus._space cimport space_punch, space_raise_watermarks, space_release
@@ -21,6 +21,8 @@ from walrus._writeback cimport seal_all, seal_cold, writeback_reap, writeback_su
 cdef enum:
     IDLE_NS = 200000000             # looks up at least this often
     SPACE_NS = 100000000            # between two looks at the watermarks
+    ROOM_NS = 2000000000            # that closing waits for room
+    ROOM_LOOK_NS = 100000000
 
 
 cdef int finish_files(Log *log) noexcept nogil:
@@ -131,6 +133,14 @@ cdef int step(Log *log) noexcept nogil:
     return result
 
 
+cdef void drain(Log *log) noexcept nogil:
+    """Everything into extents. Room that was made may be had only a little later: of ext4 with its next journal commit."""
+    cdef uint64_t until = walrus_monotonic_ns() + ROOM_NS
+    seal_all(log)
+    while writeback_wait(log, log.sealed, True) == LOG_FULL and walrus_monotonic_ns() < until:
+        walrus_sleep_ns(ROOM_LOOK_NS)
+
+
 cdef void *run(void *argument) noexcept nogil:
     cdef Log *log = <Log *>argument
     cdef sigset_t all_signals
@@ -149,8 +159,7 @@ cdef void *run(void *argument) noexcept nogil:
         # More may be queued than flights allow: then only completions are worth waking for.
         writeback_reap(log, sleep_time(log))
     if walrus_load32(&log.thread_stop) == 1 and walrus_load32(&log.failure.set) == 0:
-        seal_all(log)
-        writeback_wait(log, log.sealed, True)
+        drain(log)
         finish_files(log)
     while log.flight_count and walrus_load32(&log.failure.set) == 0:
         writeback_reap(log, IDLE_NS)

@@ -286,11 +286,18 @@ cdef void release(Log *log) noexcept nogil:
 
 cdef void quiesce(Log *log) noexcept nogil:
     """Nobody appends, reads or leads a sync from here on."""
-    cdef uint64_t i
+    cdef uint64_t i, count
     cdef uint32_t seen
-    for i in range(log.topics.count):
-        walrus_lock(&log.topics.by_number[i].lock)
-        walrus_unlock(&log.topics.by_number[i].lock)
+    cdef Topic *topic
+    walrus_lock(&log.topics.lock)                   # a thread may be entering one
+    count = log.topics.count
+    walrus_unlock(&log.topics.lock)
+    for i in range(count):
+        walrus_lock(&log.topics.lock)
+        topic = log.topics.by_number[i]
+        walrus_unlock(&log.topics.lock)
+        walrus_lock(&topic.lock)
+        walrus_unlock(&topic.lock)
     while True:
         seen = walrus_load32(&log.sync_word)
         if not walrus_load32(&log.sync_leader) and walrus_load32(&log.users) == 0:
