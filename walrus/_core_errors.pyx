@@ -172,8 +172,7 @@ cdef int raise_read(Log *log, Topic *state, ReadFailure *failure, int code, obje
     bad, following, position = failure.offset, failure.next_offset, failure.position
     if failure.code:
         file = os.path.join(path, file)
-        raise OSError(failure.code, f"{os.strerror(failure.code)}, reading topic {name!r}, offset {bad}, at "
-                                         f"byte {position}; "
+        raise OSError(failure.code, f"{os.strerror(failure.code)}, reading topic {name!r}, offset {bad}, at byte {position}; "
                       f"other offsets stay readable: go on at {following}", file)
     place = f" ({file} at byte {position})" if file else ""
     raise errors.CorruptionError(
