@@ -1,3 +1,5 @@
+from typing import Self
+
 from typing_extensions import disjoint_base
 
 from ._core_read import Batch, Entry
@@ -7,7 +9,7 @@ from ._core_topic import TopicHandle
 class CursorHandle:
     """A durable read position. Use ``topic.cursor(name)``."""
 
-    def __init__(self, topic: TopicHandle, name: str | None, persist_every: int = 0) -> None: ...
+    def __new__(cls, topic: TopicHandle, name: str | None, persist_every: int = 0) -> Self: ...
     @property
     def topic(self) -> TopicHandle: ...
     @property

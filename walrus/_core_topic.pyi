@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -11,7 +11,7 @@ _AnyTopic = TypeVar("_AnyTopic", bound="TopicHandle")
 class TopicHandle:
     """A named sequence of entries. Use ``log.topic(name)``."""
 
-    def __init__(self, log: LogHandle, name: str) -> None: ...
+    def __new__(cls, log: LogHandle, name: str) -> Self: ...
     @property
     def log(self) -> LogHandle: ...
     @property
