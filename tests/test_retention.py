@@ -1,4 +1,5 @@
 """Retention by bytes: what is kept of a topic never falls below the limit, nor stays above it by more than a file."""
+import os
 import random
 import time
 
@@ -109,3 +110,38 @@ def test_a_limit_that_one_entry_exceeds_keeps_that_entry(open_log):
         assert [len(entry.data) for entry in kept.topic.read()] == kept.sizes[kept.topic.oldest_offset:]
     with pytest.raises(walrus.OffsetOutOfRange):
         kept.topic.read(0)
+
+
+# --------------------------------------------------------------------------------------------------------------- holes
+
+@pytest.mark.storage
+def test_files_that_die_bit_by_bit_are_used_again_whole_and_get_no_holes(open_log):
+    log = open_log(retention=2 << 20)
+    topic, data = log.topic("t"), os.urandom(1 << 16)
+    until = time.monotonic() + 20
+    while log.stats().log_files_recycled < 12 and time.monotonic() < until:
+        topic.append(data)
+    stats = log.stats()
+    assert stats.log_files_recycled >= 12
+    assert stats.punched_bytes == 0
+
+
+@pytest.mark.storage
+@pytest.mark.parametrize("asked", [False, True], ids=["by itself", "by reclaim"])
+def test_room_between_what_lives_comes_back_once_nothing_more_dies(open_log, asked):
+    log = open_log(retention="consumed")
+    fast, slow, data = log.topic("fast"), log.topic("slow"), os.urandom(1 << 16)
+    for i in range(160):
+        fast.append(data)
+        if i % 16 == 0:
+            slow.append(data[:i] * 500)             # nobody consumes these
+    cursor = fast.cursor("c")
+    cursor.commit(fast.end_offset)
+    log.sync()
+    until = time.monotonic() + 20
+    while log.stats().punched_bytes == 0 and time.monotonic() < until:
+        if asked:
+            log.reclaim()
+        time.sleep(0.05)
+    assert log.stats().punched_bytes > 1 << 20
+    assert [entry.data for entry in slow.read()] == [data[:i] * 500 for i in range(0, 160, 16)]

@@ -72,7 +72,7 @@ cdef int catalog_step(Log *log) noexcept nogil:
 cdef int space_step(Log *log, uint64_t now) noexcept nogil:
     """Raises watermarks, makes them durable, gives files free."""
     cdef int changed, result = 0
-    cdef bint asked = walrus_exchange32(&log.space_wanted, 0)
+    cdef bint asked = walrus_exchange32(&log.space_wanted, 0), punch = False
     if asked or now >= log.next_space_ns:
         log.next_space_ns = now + SPACE_NS
         if asked:
@@ -84,10 +84,12 @@ cdef int space_step(Log *log, uint64_t now) noexcept nogil:
             return log_fail(log, -changed, b"raise watermarks in", b"catalog")
         if changed and (asked or log.options.schedule != SCHEDULE_MILLISECONDS):
             result = sync_by_iothread(log)          # NoFsync too: before space is used again
+        punch = log.punch_later
     if result != LOG_POISONED and walrus_exchange32(&log.release_wanted, 0):
         result = space_release(log)
-        if result == 0:
-            result = space_punch(log)
+        punch = result == 0
+    if punch and result != LOG_POISONED:
+        result = space_punch(log, asked or walrus_load32(&log.full) != 0)
     if asked:
         log.space_rounds += 1
         files_complete_wake(log)

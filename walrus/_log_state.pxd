@@ -154,6 +154,7 @@ ctypedef struct Log:
     uint64_t retry_ns               # no space: when to try again
     Chunk *held                     # taken from the queue, no room in a file yet
     uint32_t release_wanted         # a watermark has become durable
+    bint punch_later                # space_punch left something (I/O thread)
     uint32_t space_wanted           # reclaim() waits for a round
     uint64_t space_rounds           # finished
 

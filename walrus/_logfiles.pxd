@@ -38,6 +38,8 @@ ctypedef struct LogFile:
     uint64_t table_size
     uint32_t table_crc
     bint punched
+    uint64_t live_seen              # live_bytes when space_punch looked last, and since when they are that many
+    uint64_t live_seen_ns
     uint64_t punched_live           # live_bytes when it was punched last
     bint scanned                    # recovery had to scan it
     bint broken                     # ... and found damage: nothing more is written into it

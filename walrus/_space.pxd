@@ -8,5 +8,6 @@ from walrus._log_state cimport Log
 cdef int space_raise_watermarks(Log *log) noexcept nogil
 # After a sync has made watermarks durable: drops places below them, recycles files without live groups. I/O thread.
 cdef int space_release(Log *log) noexcept nogil
-# Punches dead ranges of listed files of which most is dead. I/O thread.
-cdef int space_punch(Log *log) noexcept nogil
+# Punches dead ranges of listed files of which most is dead; `at_once` also where it died only now. Sets log.punch_later where it
+# left such files for later. I/O thread.
+cdef int space_punch(Log *log, bint at_once) noexcept nogil

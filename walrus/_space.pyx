@@ -13,7 +13,8 @@ from walrus._cursors cimport cursors_lowest
 from walrus._device cimport device_unlink, file_punch
 from walrus._extent cimport BLOCK_BYTES, GROUP_KIND_PIECE
 from walrus._libc cimport (ENOMEM, EOPNOTSUPP, WALRUS_DEBUG, free, malloc, memset, uint32_t, uint64_t, walrus_add64,
-                           walrus_load32, walrus_load64, walrus_lock, walrus_store32, walrus_store64, walrus_unlock)
+                           walrus_load32, walrus_load64, walrus_lock, walrus_monotonic_ns, walrus_store32, walrus_store64,
+                           walrus_unlock)
 from walrus._log_state cimport log_fail
 from walrus._logfiles cimport (LOGFILE_FLUSHED, LOGFILE_JOURNAL, LOGFILE_LISTED, LOGFILE_SPARE, SPARE_FILES_MAX,
                                LogFile, logfile_clear, logfile_drop, logfile_name)
@@ -21,6 +22,9 @@ from walrus._read_cache cimport read_cache_forget
 from walrus._rules cimport RULE_LOW_CURSOR, RULE_PUNCH_LISTED, RULE_RECYCLE_LOW, rule_broken
 from walrus._topics cimport Cursor, Place, Topic
 from libc.stdlib cimport qsort
+
+cdef enum:
+    PUNCH_NS = 2000000000           # that nothing more of a file has to have died
 
 
 # ------------------------------------------------------------------------------------------------------- watermarks
@@ -256,11 +260,21 @@ cdef int punch_file(Log *log, LogFile *file, uint64_t topics) noexcept nogil:
     return result
 
 
-cdef int space_punch(Log *log) noexcept nogil:
+cdef bint dies_by_itself(Log *log, LogFile *file, uint64_t live) noexcept nogil:
+    """Some of it has died a moment ago, so the rest may soon: a whole file can be used again as it is, holes cannot."""
+    cdef uint64_t now = walrus_monotonic_ns()
+    if live != file.live_seen:
+        file.live_seen = live
+        file.live_seen_ns = now
+    return now - file.live_seen_ns < PUNCH_NS
+
+
+cdef int space_punch(Log *log, bint at_once) noexcept nogil:
     """Files of which less than a quarter lives; again only when half of that has died too."""
     cdef uint64_t topics, live
     cdef LogFile *file = log.files.first
     cdef int result
+    log.punch_later = False
     walrus_lock(&log.topics.lock)
     topics = log.topics.count
     walrus_unlock(&log.topics.lock)
@@ -268,6 +282,10 @@ cdef int space_punch(Log *log) noexcept nogil:
         live = walrus_load64(&file.live_bytes)
         if (file.state == LOGFILE_LISTED or (WALRUS_DEBUG and rule_broken(RULE_PUNCH_LISTED))) and live * 4 < file.end \
                 and file.end > BLOCK_BYTES and (not file.punched or live * 2 < file.punched_live):
+            if dies_by_itself(log, file, live) and not at_once:
+                log.punch_later = True
+                file = file.next
+                continue
             result = punch_file(log, file, topics)
             if result == -EOPNOTSUPP:
                 file.punched_live = 0
