@@ -67,13 +67,22 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Nobody reads on. What the interpreter flushes at its exit must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()
         return OK if options.command in ("get", "tail") else TROUBLE
     except (CommandError, WalrusError, OSError, MemoryError) as error:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            forget_stdout()
         return fail(options.command, error, TROUBLE)
     except (ValueError, TypeError) as error:
         return fail(options.command, error, USAGE)
+
+
+def forget_stdout() -> None:
+    """Nobody takes what is left for it. What the interpreter flushes at its exit must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(command: str, error: BaseException, code: int) -> int:
