@@ -16,8 +16,6 @@ cdef int cursor_commit(Cursor *cursor, Catalog *catalog, uint64_t value) noexcep
 # A truncation: it stands at `end` at most, whoever owns it. 0 or -errno.
 cdef int cursor_set_back(Cursor *cursor, Catalog *catalog, uint64_t end) noexcept nogil
 cdef uint64_t cursors_lowest(Topic *topic) noexcept nogil                    # lowest committed; 2^64 - 1 if there is none
-# Deletes it: a catalog change, its slot is free again. 0 or -ENOMEM. The struct stays for handles; it is in no list any more.
-cdef int cursor_delete(Cursor *cursor, Catalog *catalog) noexcept nogil
 # Opening: takes over what the control file has of cursors: newer values than the catalog's, cursors that it does not know
 # yet, damage (where `trusted`: the file is of this boot, or was closed cleanly). 0 or -ENOMEM.
 cdef int cursors_adopt(TopicTable *topics, Catalog *catalog, bint trusted) noexcept nogil

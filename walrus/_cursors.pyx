@@ -11,7 +11,7 @@ the slot's value counts, whatever its stamp; after that the highest stamp.
 Threads: committed value, stamp and slot under catalog.lock; the list of a topic's cursors under topic.lock. No GIL.
 """
 from walrus._catalog cimport catalog_change
-from walrus._changes cimport CHANGE_CURSOR, CHANGE_CURSOR_DELETED, Change
+from walrus._changes cimport CHANGE_CURSOR, Change
 from walrus._control cimport (FOREIGN_ID, ControlCursor, control_cursor, control_cursor_crc, control_load, control_own,
                               control_store, control_stored, control_storing)
 from walrus._libc cimport (ENOMEM, calloc, free, malloc, memcmp, memcpy, memset, uint16_t, walrus_add64, walrus_load32,
@@ -193,32 +193,6 @@ cdef uint64_t cursors_lowest(Topic *topic) noexcept nogil:
             lowest = value
         cursor = cursor.next
     return lowest
-
-
-cdef int cursor_delete(Cursor *cursor, Catalog *catalog) noexcept nogil:
-    cdef Topic *topic = cursor.topic
-    cdef Change change
-    cdef Cursor **link
-    cdef int result
-    memset(&change, 0, sizeof(change))
-    change.kind = CHANGE_CURSOR_DELETED
-    change.topic_id = topic.id
-    change.cursor_id = cursor.id
-    walrus_lock(&catalog.lock)
-    result = catalog_change(catalog, &change, NULL)
-    if result == 0:
-        if cursor.control != NULL:
-            (<ControlCursor *>cursor.control).state = 0
-            (<ControlCursor *>cursor.control).crc = control_cursor_crc(<ControlCursor *>cursor.control)
-        walrus_lock(&topic.lock)
-        link = &topic.cursors
-        while link[0] != NULL and link[0] != cursor:
-            link = &link[0].next
-        if link[0] != NULL:
-            link[0] = cursor.next
-        walrus_unlock(&topic.lock)
-    walrus_unlock(&catalog.lock)
-    return result
 
 
 # ------------------------------------------------------------------------------------------ what the control file has
