@@ -1,4 +1,6 @@
 """Truncation to a frame's border: below the public API as yet, for the cluster; durable before it returns."""
+import threading
+
 import pytest
 
 import walrus
@@ -106,3 +108,22 @@ def test_what_a_handle_had_read_ahead_is_not_handed_out(open_log):
     assert [cursor.read_next().data for _ in expected] == expected
     assert [log.read_next("t") for _ in expected] == expected
     assert [entry.data for entry in entries] == expected
+
+@pytest.mark.storage
+def test_a_sync_under_way_makes_nothing_durable_that_was_cut_off_meanwhile(open_log, way):
+    log = open_log(fsync_schedule=FsyncSchedule.NoFsync, timeout=30)
+    topic, other, done = log.topic("t"), log.topic("other"), threading.Event()
+
+    def sync():
+        while not done.is_set():
+            other.append(b"x")
+            log.sync()
+
+    thread = threading.Thread(target=sync, daemon=True)
+    thread.start()
+    for _ in range(300):
+        topic.append_batch([b"x" * 100] * 5)
+        topic._truncate(0)
+        assert topic.durable_offset == topic.end_offset == 0
+    done.set()
+    thread.join()

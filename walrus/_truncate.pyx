@@ -133,6 +133,8 @@ cdef int cut(Log *log, Topic *topic, uint64_t offset, uint64_t split_bytes, uint
     walrus_store64(&topic.end, offset)
     if topic.durable > offset:
         walrus_store64(&topic.durable, offset)
+    if topic.syncing_end > offset:
+        topic.syncing_end = offset                  # of a sync under way, which will publish it
     if shared != NULL:
         shared.payload_bytes = topic.payload_bytes
         walrus_store64(&shared.durable, topic.durable)
