@@ -20,7 +20,7 @@ from walrus._libc cimport (int64_t, memset, uint8_t, walrus_add32, walrus_exchan
 from walrus._log cimport log_close, log_free, log_open, log_options_default, log_topic
 from walrus._log_state cimport (LOG_CLOSED, LOG_FORKED, LOG_FULL, LOG_INTERRUPTED, LOG_LOCKED, LOG_POISONED,
                                 LogOptions, log_check, log_enter, log_leave)
-from walrus._topics cimport CURSOR_SHARED, Cursor
+from walrus._topics cimport CURSOR_SHARED, Cursor, topic_next
 
 import os
 from threading import get_ident
@@ -273,22 +273,17 @@ cdef class LogHandle:
 
     def topics(self):
         """Names (str) of all topics, in the order of their making."""
-        cdef uint64_t i, count
+        cdef uint64_t at = 0
         cdef Topic *topic
         self.enter("list topics")
         try:
-            with nogil:
-                walrus_lock(&self.log.topics.lock)
-                count = self.log.topics.count
-                walrus_unlock(&self.log.topics.lock)
             names = []
-            for i in range(count):
+            while True:
                 with nogil:
-                    walrus_lock(&self.log.topics.lock)
-                    topic = self.log.topics.by_number[i]
-                    walrus_unlock(&self.log.topics.lock)
+                    topic = topic_next(&self.log.topics, &at)
+                if topic == NULL:
+                    return names
                 names.append((<char *>topic.name)[:topic.name_bytes].decode("utf-8", "surrogateescape"))
-            return names
         finally:
             self.leave()
 

@@ -11,7 +11,7 @@ from walrus._append cimport chunk_enqueue
 from walrus._catalog cimport catalog_snapshot
 from walrus._device cimport device_read
 from walrus._extent cimport BLOCK_BYTES
-from walrus._libc cimport (EDQUOT, EFBIG, EIO, ENOMEM, ENOSPC, WALRUS_DEBUG, free, int64_t, memcpy,
+from walrus._libc cimport (EDQUOT, EFBIG, EIO, ENOMEM, ENOSPC, WALRUS_DEBUG, free, int64_t, malloc, memcpy,
                            posix_memalign, uint8_t, uint16_t, uint64_t, walrus_load32, walrus_load64, walrus_lock,
                            walrus_unlock)
 from walrus._log_state cimport LOG_FULL, LOG_POISONED, files_complete_wake, log_fail
@@ -20,7 +20,7 @@ from walrus._read_cache cimport read_cache_forget
 from walrus._rules cimport (RULE_JOURNAL_ADOPTED, RULE_JOURNAL_CATALOG, RULE_JOURNAL_EXTENTS, RULE_JOURNAL_FLUSHED,
                             RULE_JOURNAL_PREFIX, rule_broken)
 from walrus._staging cimport Chunk, chunk_bind, chunk_give_back, chunk_take
-from walrus._topics cimport Place, Topic
+from walrus._topics cimport Place, Topic, places_drop, topic_epoch_limit, topic_next
 from walrus._writeback cimport (seal_all, seal_journaled, writeback_reap, writeback_submit, writeback_wait)
 
 cdef enum:
@@ -65,6 +65,11 @@ cdef int place_move(Log *log, Topic *topic, Place *place) noexcept nogil:
     if chunk == NULL:
         return LOG_POISONED if walrus_load32(&log.failure.set) else LOG_FULL
     walrus_lock(&topic.lock)
+    place.end = min(place.end, topic_epoch_limit(topic, place.group.epoch))     # it may have been truncated since
+    if place.end <= place.group.first:
+        walrus_unlock(&topic.lock)
+        chunk_give_back(&log.staging, chunk)
+        return 0
     chunk_bind(chunk, topic, topic.id, topic.name, topic.name_bytes, place.group.first, <uint32_t>log.catalog.epoch, NULL)
     result = frames_read(log, place, chunk.base + chunk.data_start)
     if result < 0:
@@ -88,54 +93,51 @@ cdef int place_move(Log *log, Topic *topic, Place *place) noexcept nogil:
     return 0
 
 
+cdef Place *places_copy(Topic *topic, const LogFile *file, uint64_t *count) noexcept nogil:
+    """Live ones of the topic in that file: extents that land while they are moved shift the topic's own. NULL: out of memory."""
+    cdef uint64_t i
+    cdef Place *places
+    count[0] = 0
+    walrus_lock(&topic.lock)
+    places = <Place *>malloc((topic.places_count - topic.places_from + 1) * sizeof(Place))
+    if places != NULL:
+        for i in range(topic.places_from, topic.places_count):
+            if topic.places[i].file == file and topic.places[i].end > topic.low_durable:
+                places[count[0]] = topic.places[i]
+                count[0] += 1
+    walrus_unlock(&topic.lock)
+    return places
+
+
 cdef int places_move(Log *log, uint32_t index) noexcept nogil:
-    cdef LogFile *file = log.journal.files[index]
-    cdef uint64_t i, j, count
-    cdef Topic *topic
-    cdef Place place
-    cdef int result
-    walrus_lock(&log.topics.lock)
-    count = log.topics.count
-    walrus_unlock(&log.topics.lock)
-    for i in range(count):
-        topic = log.topics.by_number[i]
-        j = 0
-        while True:
-            walrus_lock(&topic.lock)
-            if j < topic.places_from:
-                j = topic.places_from
-            while j < topic.places_count and topic.places[j].file != file:
-                j += 1
-            if j >= topic.places_count:
-                walrus_unlock(&topic.lock)
-                break
-            place = topic.places[j]
-            walrus_unlock(&topic.lock)
-            j += 1
-            if place.end <= topic.low_durable:
-                continue
-            result = place_move(log, topic, &place)
-            if result:
-                return result
-    return 0
+    cdef uint64_t at = 0, i, count
+    cdef Place *places
+    cdef int result = 0
+    cdef Topic *topic = topic_next(&log.topics, &at)
+    while topic != NULL and result == 0:
+        places = places_copy(topic, log.journal.files[index], &count)
+        if places == NULL:
+            return log_fail(log, ENOMEM, b"copy forward from", log.journal.files[index].file.name)
+        i = 0
+        while i < count and result == 0:
+            result = place_move(log, topic, &places[i])
+            i += 1
+        free(places)
+        topic = topic_next(&log.topics, &at)
+    return result
 
 
 cdef void places_forget(Log *log, uint32_t index) noexcept nogil:
     """Their frames lie in flushed extents now."""
     cdef LogFile *file = log.journal.files[index]
-    cdef uint64_t i, j, kept
-    cdef Topic *topic
+    cdef uint64_t at = 0
+    cdef Topic *topic = topic_next(&log.topics, &at)
     read_cache_forget(log, file)
-    for i in range(log.topics.count):
-        topic = log.topics.by_number[i]
+    while topic != NULL:
         walrus_lock(&topic.lock)
-        kept = topic.places_from
-        for j in range(topic.places_from, topic.places_count):
-            if topic.places[j].file != file:
-                topic.places[kept] = topic.places[j]
-                kept += 1
-        topic.places_count = kept
+        places_drop(topic, file)
         walrus_unlock(&topic.lock)
+        topic = topic_next(&log.topics, &at)
     while walrus_load32(&file.pins):                # a reader is copying out of it; it holds no lock
         writeback_reap(log, WAIT_NS)
     log.journal.has_places[index] = False

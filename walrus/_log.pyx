@@ -31,7 +31,7 @@ from walrus._read_cache cimport read_cache_close, read_cache_open
 from walrus._recovery cimport recover
 from walrus._snapshot_format cimport SNAPSHOT_CLEAN_CLOSE
 from walrus._staging cimport CHUNK_CLASSES, staging_close
-from walrus._topics cimport topic_by_name, topic_enter, topics_close, topics_open
+from walrus._topics cimport topic_by_name, topic_enter, topic_next, topics_close, topics_open
 from libc.stdio cimport snprintf
 from libc.stdlib cimport atoll
 from libc.string cimport strncpy
@@ -286,18 +286,13 @@ cdef void release(Log *log) noexcept nogil:
 
 cdef void quiesce(Log *log) noexcept nogil:
     """Nobody appends, reads or leads a sync from here on."""
-    cdef uint64_t i, count
+    cdef uint64_t at = 0
     cdef uint32_t seen
-    cdef Topic *topic
-    walrus_lock(&log.topics.lock)                   # a thread may be entering one
-    count = log.topics.count
-    walrus_unlock(&log.topics.lock)
-    for i in range(count):
-        walrus_lock(&log.topics.lock)
-        topic = log.topics.by_number[i]
-        walrus_unlock(&log.topics.lock)
+    cdef Topic *topic = topic_next(&log.topics, &at)
+    while topic != NULL:
         walrus_lock(&topic.lock)
         walrus_unlock(&topic.lock)
+        topic = topic_next(&log.topics, &at)
     while True:
         seen = walrus_load32(&log.sync_word)
         if not walrus_load32(&log.sync_leader) and walrus_load32(&log.users) == 0:

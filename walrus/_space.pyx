@@ -20,7 +20,7 @@ from walrus._logfiles cimport (LOGFILE_FLUSHED, LOGFILE_JOURNAL, LOGFILE_LISTED,
                                LogFile, logfile_clear, logfile_drop, logfile_name)
 from walrus._read_cache cimport read_cache_forget
 from walrus._rules cimport RULE_LOW_CURSOR, RULE_PUNCH_LISTED, RULE_RECYCLE_LOW, rule_broken
-from walrus._topics cimport Cursor, Place, Topic
+from walrus._topics cimport Cursor, Place, Topic, topic_next
 from libc.stdlib cimport qsort
 
 cdef enum:
@@ -88,27 +88,21 @@ cdef int low_raise(Log *log, Topic *topic, uint64_t low) noexcept nogil:
 
 
 cdef int space_raise_watermarks(Log *log) noexcept nogil:
-    cdef uint64_t i, count, low
-    cdef Topic *topic
+    cdef uint64_t at = 0, low
     cdef int changed = 0, result = 0
-    walrus_lock(&log.topics.lock)
-    count = log.topics.count
-    walrus_unlock(&log.topics.lock)
-    for i in range(count):
-        topic = log.topics.by_number[i]
-        if topic.retention == 0 or topic.range_count:
-            continue                                # a damaged topic keeps what it has, until it is repaired
-        walrus_lock(&log.catalog.lock)
-        walrus_lock(&topic.lock)
-        low = low_by_cursors(topic) if topic.retention == 1 else low_by_bytes(topic)
-        if low > topic.low:
-            result = low_raise(log, topic, low)
-            changed += 1
-        walrus_unlock(&topic.lock)
-        walrus_unlock(&log.catalog.lock)
-        if result < 0:
-            return result
-    return changed
+    cdef Topic *topic = topic_next(&log.topics, &at)
+    while topic != NULL and result == 0:
+        if topic.retention and topic.range_count == 0:      # a damaged one keeps what it has, until it is repaired
+            walrus_lock(&log.catalog.lock)
+            walrus_lock(&topic.lock)
+            low = low_by_cursors(topic) if topic.retention == 1 else low_by_bytes(topic)
+            if low > topic.low:
+                result = low_raise(log, topic, low)
+                changed += 1
+            walrus_unlock(&topic.lock)
+            walrus_unlock(&log.catalog.lock)
+        topic = topic_next(&log.topics, &at)
+    return result if result < 0 else changed
 
 
 # -------------------------------------------------------------------------------------------------------- releasing
@@ -174,18 +168,15 @@ cdef int file_retire(Log *log, LogFile *file) noexcept nogil:
 
 
 cdef int space_release(Log *log) noexcept nogil:
-    cdef uint64_t i, count
-    cdef Topic *topic
+    cdef uint64_t at = 0
+    cdef Topic *topic = topic_next(&log.topics, &at)
     cdef LogFile *file
     cdef int result
-    walrus_lock(&log.topics.lock)
-    count = log.topics.count
-    walrus_unlock(&log.topics.lock)
-    for i in range(count):
-        topic = log.topics.by_number[i]
+    while topic != NULL:
         walrus_lock(&topic.lock)
         places_release(topic)
         walrus_unlock(&topic.lock)
+        topic = topic_next(&log.topics, &at)
     file = dead_file(log)
     while file != NULL:
         result = file_retire(log, file)
@@ -208,13 +199,12 @@ cdef int by_begin(const void *a, const void *b) noexcept nogil:
     return -1 if left < right else (1 if left > right else 0)
 
 
-cdef uint64_t live_ranges(Log *log, LogFile *file, Range *ranges, uint64_t room, uint64_t topics) noexcept nogil:
-    """Block-aligned ranges of the file's live groups; `room` + 1 if there are more."""
-    cdef uint64_t i, j, count = 0
-    cdef Topic *topic
+cdef uint64_t live_ranges(Log *log, LogFile *file, Range *ranges, uint64_t room) noexcept nogil:
+    """Block-aligned ranges of the file's live groups; more than `room` of them are counted only."""
+    cdef uint64_t at = 0, j, count = 0
+    cdef Topic *topic = topic_next(&log.topics, &at)
     cdef Place *place
-    for i in range(topics):
-        topic = log.topics.by_number[i]
+    while topic != NULL:
         walrus_lock(&topic.lock)
         for j in range(topic.places_from, topic.places_count):
             place = &topic.places[j]
@@ -226,6 +216,7 @@ cdef uint64_t live_ranges(Log *log, LogFile *file, Range *ranges, uint64_t room,
                                      & ~<uint64_t>(BLOCK_BYTES - 1))
             count += 1
         walrus_unlock(&topic.lock)
+        topic = topic_next(&log.topics, &at)
     return count
 
 
@@ -244,13 +235,13 @@ cdef int punch_between(Log *log, LogFile *file, Range *ranges, uint64_t count) n
     return 0
 
 
-cdef int punch_file(Log *log, LogFile *file, uint64_t topics) noexcept nogil:
+cdef int punch_file(Log *log, LogFile *file) noexcept nogil:
     cdef uint64_t room = walrus_load64(&file.live) + 1024, count
     cdef Range *ranges = <Range *>malloc(room * sizeof(Range))
     cdef int result = 0
     if ranges == NULL:
         return -ENOMEM
-    count = live_ranges(log, file, ranges, room, topics)
+    count = live_ranges(log, file, ranges, room)
     if count <= room:
         qsort(ranges, count, sizeof(Range), by_begin)
         file.punched = True
@@ -271,13 +262,10 @@ cdef bint dies_by_itself(Log *log, LogFile *file, uint64_t live) noexcept nogil:
 
 cdef int space_punch(Log *log, bint at_once) noexcept nogil:
     """Files of which less than a quarter lives; again only when half of that has died too."""
-    cdef uint64_t topics, live
+    cdef uint64_t live
     cdef LogFile *file = log.files.first
     cdef int result
     log.punch_later = False
-    walrus_lock(&log.topics.lock)
-    topics = log.topics.count
-    walrus_unlock(&log.topics.lock)
     while file != NULL:
         live = walrus_load64(&file.live_bytes)
         if (file.state == LOGFILE_LISTED or (WALRUS_DEBUG and rule_broken(RULE_PUNCH_LISTED))) and live * 4 < file.end \
@@ -286,7 +274,7 @@ cdef int space_punch(Log *log, bint at_once) noexcept nogil:
                 log.punch_later = True
                 file = file.next
                 continue
-            result = punch_file(log, file, topics)
+            result = punch_file(log, file)
             if result == -EOPNOTSUPP:
                 file.punched_live = 0
             elif result < 0:

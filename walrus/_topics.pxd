@@ -99,6 +99,8 @@ cdef void topics_close(TopicTable *table) noexcept nogil
 # Under table.lock inside. NULL: none.
 cdef Topic *topic_by_id(TopicTable *table, uint64_t id) noexcept nogil
 cdef Topic *topic_by_name(TopicTable *table, const uint8_t *name, uint32_t name_bytes) noexcept nogil
+# One after another, in the order of making, from at[0] = 0 on; NULL: no more. The table may grow meanwhile.
+cdef Topic *topic_next(TopicTable *table, uint64_t *at) noexcept nogil
 # Enters a new topic (no catalog change: that is the catalog's). NULL: out of memory.
 cdef Topic *topic_enter(TopicTable *table, const uint8_t *log_id, uint64_t id, const uint8_t *name,
                         uint32_t name_bytes) noexcept nogil
@@ -106,6 +108,8 @@ cdef Topic *topic_enter(TopicTable *table, const uint8_t *log_id, uint64_t id, c
 cdef int place_insert(Topic *topic, const GroupHeader *group, uint64_t end, LogFile *file) noexcept nogil
 # Takes out the places of pieces of that stamp: their frame was abandoned.
 cdef void places_forget_stamp(Topic *topic, uint64_t stamp) noexcept nogil
+# Takes out the places in that file; the file's counts are the caller's.
+cdef void places_drop(Topic *topic, const LogFile *file) noexcept nogil
 # Index of the place that holds `offset` (of its first piece), or places_count.
 cdef uint64_t place_find(Topic *topic, uint64_t offset) noexcept nogil
 # renew() of the model: enters (epoch, start), dropping what it makes void. 0, or -ENOMEM.

@@ -93,6 +93,16 @@ cdef Topic *topic_by_name(TopicTable *table, const uint8_t *name, uint32_t name_
     return found
 
 
+cdef Topic *topic_next(TopicTable *table, uint64_t *at) noexcept nogil:
+    cdef Topic *topic = NULL
+    walrus_lock(&table.lock)
+    if at[0] < table.count:
+        topic = table.by_number[at[0]]
+        at[0] += 1
+    walrus_unlock(&table.lock)
+    return topic
+
+
 cdef void slots_put(Topic **slots, uint64_t count, uint64_t hashed, Topic *topic) noexcept nogil:
     cdef uint64_t at = hashed & (count - 1)
     while slots[at] != NULL:
@@ -209,6 +219,15 @@ cdef void places_forget_stamp(Topic *topic, uint64_t stamp) noexcept nogil:
             continue
         topic.places[kept] = topic.places[i]
         kept += 1
+    topic.places_count = kept
+
+
+cdef void places_drop(Topic *topic, const LogFile *file) noexcept nogil:
+    cdef uint64_t i, kept = topic.places_from
+    for i in range(topic.places_from, topic.places_count):
+        if topic.places[i].file != file:
+            topic.places[kept] = topic.places[i]
+            kept += 1
     topic.places_count = kept
 
 

@@ -29,7 +29,7 @@ from walrus._staging cimport (CHUNK_CLASSES, CHUNK_GROUPS, SLOT_USED, STAGING_MA
                               class_bytes, slot_crc)
 from walrus._survey cimport Survey, boot_id_read, survey_directory, survey_free
 from walrus._take cimport take
-from walrus._topics cimport (CURSOR_NAMED, place_insert, topic_by_id, topic_enter, topic_epoch_limit, topics_close,
+from walrus._topics cimport (CURSOR_NAMED, place_insert, places_drop, topic_by_id, topic_enter, topic_epoch_limit, topics_close,
                              topics_open)
 from libc.string cimport strncpy
 
@@ -362,18 +362,11 @@ cdef void view_poll(View *view, Topic *topic) noexcept nogil:
 
 # ----------------------------------------------------------------------------------------------------------------- files
 
-cdef void places_drop(View *view, LogFile *file) noexcept nogil:
-    cdef uint64_t i, j, kept
-    cdef Topic *topic
+cdef void file_forget(View *view, LogFile *file) noexcept nogil:
+    cdef uint64_t i
     read_cache_forget(&view.log, file)
     for i in range(view.log.topics.count):
-        topic = view.log.topics.by_number[i]
-        kept = topic.places_from
-        for j in range(topic.places_from, topic.places_count):
-            if topic.places[j].file != file:
-                topic.places[kept] = topic.places[j]
-                kept += 1
-        topic.places_count = kept
+        places_drop(view.log.topics.by_number[i], file)
 
 
 cdef int group_enter(View *view, LogFile *file, const GroupHeader *group, uint64_t position) noexcept nogil:
@@ -441,11 +434,11 @@ cdef int file_look(View *view, LogFile *file, Window *window) noexcept nogil:
     if device_read(&view.log.device, &file.file, block, BLOCK_BYTES, 0) == BLOCK_BYTES:
         valid = logfile_head_read(<const uint8_t *>block, view.log.catalog.log_id, &head)
         if valid == 1 and head.number != file.number:
-            places_drop(view, file)
+            file_forget(view, file)
             file.number = head.number
             file.end = BLOCK_BYTES
         elif valid != 1 and file.number:
-            places_drop(view, file)
+            file_forget(view, file)
             file.number = 0
     free(block)
     return file_walk(view, file, window) if file.number else 0
@@ -467,7 +460,7 @@ cdef int files_learn(View *view) noexcept nogil:
         while i < survey.count and survey.names[i] < file.name:
             i += 1
         if i == survey.count or survey.names[i] != file.name:
-            places_drop(view, file)
+            file_forget(view, file)
             logfile_drop(&view.log.files, &view.log.device, file)
         file = following
     for i in range(survey.count):
