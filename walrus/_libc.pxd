@@ -134,7 +134,7 @@ cdef extern from *:
 
 cdef extern from "errno.h" nogil:
     int errno
-    const int EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOTSUP, EWOULDBLOCK, ETIMEDOUT
+    const int EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOTSUP, ESRCH, EWOULDBLOCK, ETIMEDOUT
     const int EDQUOT, EFBIG, EROFS, EACCES, EPERM, ENOSYS, EOPNOTSUPP, ETIME, EILSEQ
 
 cdef extern from "pthread.h" nogil:

@@ -16,7 +16,7 @@ from walrus._group_commit cimport sync_ticket, sync_wait
 from walrus._iothread cimport iothread_start, iothread_stop
 from walrus._journal cimport JOURNAL_FILE_BYTES, journal_close
 from walrus._journal_reuse cimport snapshot_take
-from walrus._libc cimport (EDQUOT, EEXIST, ENOSPC, EWOULDBLOCK, ENAMETOOLONG, LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC,
+from walrus._libc cimport (EDQUOT, EEXIST, ENAMETOOLONG, ENOSPC, ESRCH, EWOULDBLOCK, LOCK_EX, LOCK_NB, LOCK_UN, O_CLOEXEC,
                            O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, calloc, close, errno, flock, free, ftruncate, getpid,
                            kill, malloc, memset, mkdir, open, openat, posix_memalign, pread, pthread_atfork, pwrite,
                            strlen, walrus_add32, walrus_futex_wait, walrus_load32, walrus_lock, walrus_monotonic_ns,
@@ -130,7 +130,7 @@ cdef int lock_take(Log *log, int64_t *holder) noexcept nogil:
         if errno != EWOULDBLOCK:
             return -errno
         holder[0] = holder_of(log.lock_fd)
-        dead = holder[0] > 0 and kill(<int>holder[0], 0) < 0
+        dead = holder[0] > 0 and kill(<int>holder[0], 0) < 0 and errno == ESRCH
         waited = walrus_monotonic_ns() - began
         if waited >= <uint64_t>log.options.lock_timeout_ns and not (dead and waited < DEAD_HOLDER_WAIT_NS):
             return LOG_LOCKED
@@ -367,6 +367,7 @@ cdef Topic *topic_make(Log *log, const uint8_t *name, uint32_t name_bytes, int *
     cdef Topic *topic
     if slot == NULL:
         return NULL
+    log.catalog.next_topic += 1                     # also where the rest fails: no id is given twice
     code[0] = LOG_NO_MEMORY
     memset(&change, 0, sizeof(change))
     change.kind = CHANGE_TOPIC
@@ -379,7 +380,6 @@ cdef Topic *topic_make(Log *log, const uint8_t *name, uint32_t name_bytes, int *
     topic = topic_enter(&log.topics, log.catalog.log_id, id, name, name_bytes)
     if topic == NULL:
         return NULL
-    log.catalog.next_topic += 1
     topic.retention = <uint8_t>log.options.retention
     topic.retention_bytes = log.options.retention_bytes
     topic.clean = 1

@@ -216,6 +216,7 @@ cdef void places_forget_stamp(Topic *topic, uint64_t stamp) noexcept nogil:
     for i in range(topic.places_from, topic.places_count):
         if topic.places[i].group.kind == GROUP_KIND_PIECE and topic.places[i].group.stamp == stamp:
             walrus_add64(&topic.places[i].file.live, <uint64_t>-1)
+            walrus_add64(&topic.places[i].file.live_bytes, <uint64_t>0 - topic.places[i].group.bytes)
             continue
         topic.places[kept] = topic.places[i]
         kept += 1
