@@ -313,6 +313,70 @@ def test_a_damaged_frame_in_the_journal_costs_itself_alone(tmp_path):
         assert offsets == [i for i in range(20) if i != 5]
 
 
+def small_records(log):
+    """A record of the journal for each of three syncs, and one for another topic."""
+    for _ in range(3):
+        append(log, "t", 1)
+        log.sync()
+    append(log, "u", 5)
+    log.sync()
+
+
+def assert_small_records(log, damaged):
+    assert log.recovery.headers_damaged == damaged
+    assert_whole(log, "t", 3)
+    assert_whole(log, "u", 5)
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_a_damaged_header_of_a_record_costs_nothing_that_was_durable(tmp_path, block):
+    killed(tmp_path, small_records)
+    power_cut(tmp_path)
+    flip(tmp_path / "journal-0", block * BLOCK + 20)
+    with opened(tmp_path) as log:
+        assert_small_records(log, damaged=block != 0)   # whether the first one was of this use of the file nobody knows
+
+
+@pytest.mark.parametrize("lost", [20, None], ids=["header", "all of it"])
+def test_a_damaged_extent_that_nothing_of_its_topic_speaks_of_hides_nothing_behind_it(tmp_path, lost):
+    def work(log):
+        for name in ("before", "mute", "t", "u", "u"):      # nothing says of the last one of all that it was durable
+            append(log, name, 1, 300_000)           # an extent each, no record of the journal
+            log.sync()
+
+    killed(tmp_path, work)
+    power_cut(tmp_path)
+    file = tmp_path / "log-00000001"
+    data = file.read_bytes()
+    begin, end = (data.index(name + b" 0 ...") // BLOCK * BLOCK for name in (b"mute", b"t"))
+    assert data[begin + 4:begin + 6] == data[end + 4:end + 6] == b"WX"
+    if lost:
+        flip(file, begin + lost)
+    else:
+        with open(file, "r+b") as zeros:
+            zeros.seek(begin)
+            zeros.write(bytes(end - begin))
+    with opened(tmp_path) as log:
+        assert log.recovery.headers_damaged == 1
+        assert [log.topic(name).end_offset for name in ("before", "t", "u")] == [1, 1, 2]
+        if lost:                                    # its frame proves itself, where the catalog knows the topic
+            assert_whole(log, "mute", 1, 300_000)
+
+
+def test_what_is_written_behind_a_damaged_record_is_found_by_the_next_opening(tmp_path):
+    killed(tmp_path, lambda log: (append(log, "lost", 1), log.sync(), append(log, "t", 1), log.sync(), append(log, "t", 1), log.sync()))
+    power_cut(tmp_path)
+    with open(tmp_path / "journal-0", "r+b") as file:
+        file.seek(BLOCK)
+        file.write(bytes(BLOCK))                    # the frame too
+    killed(tmp_path, lambda log: (append(log, "u", 5), log.sync()))
+    power_cut(tmp_path)
+    with opened(tmp_path) as log:
+        assert_whole(log, "lost", 1)
+        assert [(error.offset, error.next_offset) for error in readable(log.topic("t"))[1]] == [(0, 1)]
+        assert_whole(log, "u", 5)
+
+
 # --------------------------------------------------------------------------------------------- a log that is being made
 
 def test_a_log_whose_making_was_cut_short_opens_as_new(tmp_path):

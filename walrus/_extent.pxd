@@ -32,7 +32,8 @@ ctypedef struct ExtentHeader:       # 80 bytes
     uint64_t snapshot_stamp         # stamp of the newest snapshot known to be flushed when this was written
     uint32_t changes                # bytes of catalog changes, which are the last part of the header
     uint32_t epoch
-    uint64_t reserved[2]
+    uint64_t flushed                # when this was written: records of a lower sequence; of an extent's file, what lies below here
+    uint64_t reserved
 
 ctypedef struct GroupHeader:        # 80 bytes
     uint64_t topic_id

@@ -17,12 +17,15 @@ All numbers are little-endian; it begins at a multiple of BLOCK_BYTES and is one
   48    8     snapshot_stamp                       64    4     piece         its number
   56    4     changes  bytes of them               68    4     pieces        in the last piece, how many; else 0
   60    4     epoch                                72    1     kind          0 run, 1 piece
-  64   16     reserved 0                           73    1     flags
-                                                   74    2     name_bytes
+  64    8     flushed                              73    1     flags
+  72    8     reserved 0                           74    2     name_bytes
                                                    76    4     reserved      0
 
 Behind the groups the names back to back, in the order of the groups; the catalog changes are the last `changes` bytes of the
 header; then frames. A group with name_bytes 0 belongs to a topic that an earlier group or a snapshot names.
+
+flushed: what had been flushed when this was written, of an extent's file all below that position, of the journal all records of a
+lower sequence. So a gap below it is damage, not a torn tail.
 
 Seed: CRC32C of log id (16), number (8) and position in the file (8): a stale, misplaced or foreign header never validates.
 

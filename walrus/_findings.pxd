@@ -24,6 +24,17 @@ ctypedef struct Found:
     uint32_t source
     bint chosen
 
+ctypedef struct Gap:                # of a file that was scanned on behind it
+    LogFile *file
+    uint64_t begin
+    uint64_t end
+    bint proven                     # what lay there had been flushed: damage; else a topic's claims must say so
+
+ctypedef struct Records:            # of a journal file
+    uint64_t first                  # sequences; 0: none was read
+    uint64_t next
+    uint64_t flushed                # highest that one of them says
+
 ctypedef struct Findings:
     Log *log
     Found *found
@@ -36,6 +47,10 @@ ctypedef struct Findings:
     uint8_t *changes                # with stamps above the snapshot's, one after another
     uint64_t changes_bytes
     uint64_t changes_room
+    Gap *gaps
+    uint64_t gap_count
+    uint64_t gap_room
+    Records records[8]
     uint32_t version_met            # of a frame that is too new
     bint same_boot                  # the staging is of this boot: what it promised must be there
     bint unclean
@@ -43,6 +58,8 @@ ctypedef struct Findings:
 cdef void findings_free(Findings *findings) noexcept nogil
 # 0 or -ENOMEM.
 cdef int findings_add(Findings *findings, const Found *found) noexcept nogil
+# 0 or -ENOMEM.
+cdef int findings_gap(Findings *findings, LogFile *file, uint64_t begin, uint64_t end, bint proven) noexcept nogil
 # The group's frames lie at `frames`; group.position is where they lie in the file or chunk. Every frame is validated;
 # runs of valid ones and whole pieces are added. 1: all of it valid; 0: not; -ENOMEM, LOG_TOO_NEW.
 cdef int findings_group(Findings *findings, const uint8_t *frames, const GroupHeader *group, LogFile *file,

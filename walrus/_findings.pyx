@@ -34,8 +34,10 @@ cdef int refuse(Log *log, int result, const char *what, const char *file, int co
 cdef void findings_free(Findings *findings) noexcept nogil:
     free(findings.found)
     free(findings.changes)
+    free(findings.gaps)
     findings.found = NULL
     findings.changes = NULL
+    findings.gaps = NULL
 
 
 cdef int findings_add(Findings *findings, const Found *found) noexcept nogil:
@@ -54,6 +56,22 @@ cdef int findings_add(Findings *findings, const Found *found) noexcept nogil:
         findings.epoch_seen = found.group.epoch
     if found.group.stamp > findings.stamp_seen:
         findings.stamp_seen = found.group.stamp
+    return 0
+
+
+cdef int findings_gap(Findings *findings, LogFile *file, uint64_t begin, uint64_t end, bint proven) noexcept nogil:
+    cdef uint64_t room
+    cdef void *memory
+    if findings.gap_count == findings.gap_room:
+        room = findings.gap_room * 2 if findings.gap_room else <uint64_t>16
+        memory = realloc(findings.gaps, room * sizeof(Gap))
+        if memory == NULL:
+            return -ENOMEM
+        findings.gaps = <Gap *>memory
+        findings.gap_room = room
+    findings.gaps[findings.gap_count] = Gap(file, begin, end, proven)
+    findings.gap_count += 1
+    findings.log.recovery.headers_damaged += proven
     return 0
 
 

@@ -98,6 +98,7 @@ cdef uint64_t record_lay_out(Log *log, uint64_t changes, bint with_frames) noexc
     header.time_ns = walrus_realtime_ns()
     header.snapshot_stamp = walrus_load64(&log.catalog.flushed_stamp)
     header.epoch = <uint32_t>log.catalog.epoch
+    header.flushed = log.journal.flushed
     return size
 
 
@@ -409,6 +410,7 @@ cdef int sync_run(Log *log, bint by_iothread) noexcept nogil:
         return result
     if WALRUS_DEBUG and rule_broken(RULE_SYNC_WAITS):
         log.sync_sealed = 0
+    log.journal.flushed = log.journal.sequence
     publish_durable(log, gathered == 0)
     changes_done(log)
     log.stats.syncs += 1

@@ -20,6 +20,7 @@ ctypedef struct Journal:
     uint64_t position
     uint64_t next_use
     uint64_t sequence               # of the next record
+    uint64_t flushed                # records of a lower one are
     uint64_t last_stamp[8]          # highest stamp of a change in that file
     bint has_places[8]              # recovery left places in it: they must be moved before it is overwritten
     bint ready[8]                   # may be overwritten: the I/O thread has prepared it

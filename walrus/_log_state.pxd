@@ -98,6 +98,7 @@ ctypedef struct Recovery:           # what opening did
     uint64_t chunks_adopted
     uint64_t frames_cut             # groups that did not count any more
     uint64_t ranges_damaged
+    uint64_t headers_damaged        # gaps in files behind which something says that they had been flushed
     uint64_t older_catalog          # the newest slot did not validate
     uint64_t duration_ns
     uint32_t staging_lost           # after an unclean stop of this boot there was no staging file of this log

@@ -41,6 +41,8 @@ ctypedef struct LogFile:
     uint64_t live_seen              # live_bytes when space_punch looked last, and since when they are that many
     uint64_t live_seen_ns
     uint64_t punched_live           # live_bytes when it was punched last
+    uint64_t landed                 # all below is in place: extents in front of it have completed
+    uint64_t flushed                # all below is flushed
     bint scanned                    # recovery had to scan it
     bint broken                     # ... and found damage: nothing more is written into it
     LogFile *next

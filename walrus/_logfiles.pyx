@@ -13,7 +13,8 @@ from walrus._device cimport (FILE_CREATE, FILE_MAP, device_flush, device_sync_di
                              file_allocate, file_close, file_drop_cache, file_open)
 from walrus._extent cimport BLOCK_BYTES
 from walrus._libc cimport (ENOMEM, WALRUS_DEBUG, calloc, free, memcpy, memset, posix_memalign, realloc, walrus_add32,
-                           walrus_exchange32, walrus_load32, walrus_lock, walrus_realtime_ns, walrus_unlock)
+                           walrus_exchange32, walrus_load32, walrus_load64, walrus_lock, walrus_realtime_ns,
+                           walrus_store64, walrus_unlock)
 from walrus._logfile_format cimport TableHead, logfile_head_write, table_bytes, table_seal
 from walrus._rules cimport RULE_RECYCLE_HEAD, RULE_SNAP_FLUSHED, rule_broken
 from libc.stdio cimport snprintf
@@ -157,6 +158,8 @@ cdef int logfiles_advance(LogFiles *files, Device *device, const uint8_t *log_id
     file.live = 0
     file.live_bytes = 0
     file.end = BLOCK_BYTES
+    file.landed = BLOCK_BYTES
+    file.flushed = 0
     result = head_store(files, device, file, log_id, epoch)
     if result < 0:
         return result
@@ -208,9 +211,12 @@ cdef int table_store(LogFile *file, Device *device, const uint8_t *log_id) noexc
 
 cdef int flush_marked(LogFiles *files, Device *device, LogFile *file) noexcept nogil:
     """Holds flush_lock. The mark goes first: a write that completes during the flush is left for the next one."""
+    cdef uint64_t landed = walrus_load64(&file.landed)
     if files.flush_error == 0:
         walrus_exchange32(&file.unflushed, 0)
         files.flush_error = device_flush(device, &file.file)
+    if files.flush_error == 0:
+        walrus_store64(&file.flushed, landed)
     return files.flush_error
 
 

@@ -233,7 +233,9 @@ cdef int merge(Findings *findings, Window *window) noexcept nogil:
     cdef Log *log = findings.log
     cdef Topic *topic
     cdef uint64_t i
-    cdef int result = merge_decide(findings, False)
+    cdef int result = salvage(findings, window)     # in gaps that are known to be damage
+    if result == 0:
+        result = merge_decide(findings, False)
     if result == 1:                                 # something promised is missing: look behind the gaps, then accept
         result = reopen_beyond(findings, window)
         if result >= 0:

@@ -10,7 +10,7 @@ Threads: opening alone. No GIL.
 """
 from walrus._device cimport FILE_MAP, device_flush, device_unlink, file_allocate, file_drop_cache, file_open
 from walrus._extent cimport BLOCK_BYTES, EXTENT_KIND_LOG, ExtentHeader, extent_check
-from walrus._findings cimport refuse
+from walrus._findings cimport Records, findings_gap, refuse
 from walrus._journal cimport JOURNAL_FILES_MAX, journal_close, journal_open
 from walrus._libc cimport (ENOENT, ENOMEM, WALRUS_DEBUG, memset, uint8_t, uint64_t)
 from walrus._log_state cimport LOG_CORRUPT, LOG_FOREIGN, LOG_TOO_NEW, Log
@@ -56,6 +56,27 @@ cdef int journal_files_open(Log *log, const Survey *survey, const SnapshotHead *
     return result if result < 0 else 0
 
 
+cdef int tails_look(Findings *findings) noexcept nogil:
+    """The ring goes on in another file: does that one say that more had been flushed here? Then the last records are damaged."""
+    cdef Log *log = findings.log
+    cdef const Records *own
+    cdef const Records *other
+    cdef uint32_t i, j
+    cdef bint goes_on, flushed
+    for i in range(log.journal.count):
+        own = &findings.records[i]
+        goes_on = own.next == 0
+        flushed = False
+        for j in range(log.journal.count):
+            other = &findings.records[j]
+            goes_on = goes_on or other.next != 0 and other.first == own.next
+            flushed = flushed or other.first > own.next and other.flushed > own.next
+        if flushed and not goes_on and findings_gap(findings, log.journal.files[i], log.journal.files[i].end,
+                                                    log.journal.files[i].file.size, True) < 0:
+            return -ENOMEM
+    return 0
+
+
 cdef int reopen_journal(Findings *findings, Window *window, const Survey *survey,
                         const SnapshotHead *head) noexcept nogil:
     cdef Log *log = findings.log
@@ -72,8 +93,10 @@ cdef int reopen_journal(Findings *findings, Window *window, const Survey *survey
             file.number = 0
             file.end = 0
             window_begin(window, &log.device, &file.file)
-            result = scan_journal_file(findings, window, file, False, &log.journal.sequence, &log.journal.last_stamp[i])
-    return result
+            result = scan_journal_file(findings, window, file, False, &findings.records[i], &log.journal.last_stamp[i])
+        if result >= 0:
+            log.journal.sequence = max(log.journal.sequence, findings.records[i].next)
+    return tails_look(findings) if result >= 0 else result
 
 
 cdef void reopen_ring(Findings *findings, const SnapshotHead *head) noexcept nogil:
@@ -92,6 +115,7 @@ cdef void reopen_ring(Findings *findings, const SnapshotHead *head) noexcept nog
         log.journal.next_use += 1
     log.journal.at = newest
     log.journal.position = log.journal.files[newest].end
+    log.journal.flushed = log.journal.sequence      # what of it was cut, too; behind a gap the next opening looks for that
     log.journal.ready[newest] = False
 
 
@@ -261,10 +285,11 @@ cdef int reopen_beyond(Findings *findings, Window *window) noexcept nogil:
         file = file.next
     for i in range(log.journal.count):
         window_begin(window, &log.device, &log.journal.files[i].file)
-        result = scan_journal_file(findings, window, log.journal.files[i], True, &log.journal.sequence,
+        result = scan_journal_file(findings, window, log.journal.files[i], True, &findings.records[i],
                                    &log.journal.last_stamp[i])
         if result < 0:
             return result
+        log.journal.sequence = max(log.journal.sequence, findings.records[i].next)
     return 0
 
 
@@ -302,6 +327,8 @@ cdef int reopen_states(Findings *findings) noexcept nogil:
     while file != NULL:
         if file.scanned and file == newest and not file.broken and file.end + 2 * BLOCK_BYTES <= file.file.size:
             file.state = LOGFILE_CURRENT
+            file.landed = file.end
+            file.flushed = file.end
             log.files.current = file
         elif file.scanned and file.live == 0 and not file.broken and file.file.size >= size_least(log):
             file.state = LOGFILE_SPARE              # all of it is dead below durable watermarks, or cut

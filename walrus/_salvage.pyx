@@ -1,17 +1,17 @@
-"""Salvage: frames of log files whose extent's header is damaged, found by their own checksums.
+"""Salvage: frames of extents and records whose header is damaged, found by their own checksums in the gaps between those that are not.
 
-A damaged header costs no frame: each proves itself by its checksum, seeded with log and topic. Only topics that miss
-something that was promised are looked for, at most SALVAGE_TOPICS_MAX of them, in files that no snapshot lists; pieces
-of large frames are not put together.
+A damaged header costs no frame: each proves itself by its checksum, seeded with log and topic. At most SALVAGE_TOPICS_MAX topics
+are looked for: in a gap that is proven to be damage all, else those that miss something that was promised. Pieces of large
+frames are not put together.
 
 Threads: opening alone. No GIL.
 """
-from walrus._extent cimport BLOCK_BYTES, GROUP_KIND_RUN
-from walrus._findings cimport SOURCE_EXTENT, Found, findings_add
+from walrus._extent cimport GROUP_KIND_RUN
+from walrus._findings cimport SOURCE_EXTENT, SOURCE_JOURNAL, Found, Gap, findings_add
 from walrus._frame cimport FRAME_KIND_PIECE, FrameView, frame_search
 from walrus._libc cimport ENOMEM, memset, uint8_t, uint32_t, uint64_t
 from walrus._log_state cimport Log
-from walrus._logfiles cimport LogFile, logfile_note
+from walrus._logfiles cimport LOGFILE_JOURNAL, LogFile, logfile_note
 from walrus._scan cimport window_at, window_begin
 from walrus._topics cimport Topic
 
@@ -48,10 +48,10 @@ cdef int keep(Findings *findings, const Topic *topic, LogFile *file, const Frame
     found.group.kind = GROUP_KIND_RUN
     found.claim = view.durable
     found.file = file
-    found.source = SOURCE_EXTENT
-    if findings_add(findings, &found) < 0 or logfile_note(file, &found.group) < 0:
+    found.source = SOURCE_JOURNAL if file.state == LOGFILE_JOURNAL else SOURCE_EXTENT
+    if findings_add(findings, &found) < 0:
         return -ENOMEM
-    return 0
+    return logfile_note(file, &found.group) if found.source == SOURCE_EXTENT else 0
 
 
 cdef int step_search(Findings *findings, LogFile *file, const Topic *topic, const uint8_t *memory, uint64_t bytes,
@@ -70,15 +70,15 @@ cdef int step_search(Findings *findings, LogFile *file, const Topic *topic, cons
     return 0
 
 
-cdef int file_search(Findings *findings, Window *window, LogFile *file) noexcept nogil:
+cdef int gap_search(Findings *findings, Window *window, const Gap *gap) noexcept nogil:
     cdef Log *log = findings.log
-    cdef uint64_t position = BLOCK_BYTES, bytes, i
+    cdef uint64_t position = gap.begin, bytes, i
     cdef uint32_t looked
     cdef const uint8_t *memory
     cdef int code = 0
-    window_begin(window, &log.device, &file.file)
-    while position < file.file.size:
-        bytes = file.file.size - position
+    window_begin(window, &log.device, &gap.file.file)
+    while position < gap.end:
+        bytes = gap.end - position
         if bytes > STEP_BYTES + OVERLAP_BYTES:
             bytes = STEP_BYTES + OVERLAP_BYTES
         memory = window_at(window, position, bytes, bytes, &code)
@@ -88,19 +88,18 @@ cdef int file_search(Findings *findings, Window *window, LogFile *file) noexcept
         for i in range(log.topics.count):
             if memory == NULL or looked == SALVAGE_TOPICS_MAX:
                 break
-            if log.topics.by_number[i].suspect:
+            if gap.proven or log.topics.by_number[i].suspect:
                 looked += 1
-                if step_search(findings, file, log.topics.by_number[i], memory, bytes, position) < 0:
+                if step_search(findings, gap.file, log.topics.by_number[i], memory, bytes, position) < 0:
                     return -ENOMEM
         position += STEP_BYTES
     return 0
 
 
 cdef int salvage(Findings *findings, Window *window) noexcept nogil:
-    cdef LogFile *file = findings.log.files.first
+    cdef uint64_t i
     cdef int result = 0
-    while file != NULL and result == 0:
-        if file.scanned:
-            result = file_search(findings, window, file)
-        file = file.next
+    for i in range(findings.gap_count):
+        if result == 0:
+            result = gap_search(findings, window, &findings.gaps[i])
     return result

@@ -5,7 +5,7 @@ Layer: the log. Opening alone; one thread.
 """
 from walrus._libc cimport uint8_t, uint64_t
 from walrus._device cimport Device, DeviceFile
-from walrus._findings cimport Findings
+from walrus._findings cimport Findings, Records
 from walrus._logfiles cimport LogFile
 from walrus._snapshot_format cimport SnapshotFile
 
@@ -26,12 +26,12 @@ cdef const uint8_t *window_at(Window *window, uint64_t position, uint64_t bytes,
                               int *code) noexcept nogil
 
 # From file.end (a log file's first extent, to begin with) on: frames to the findings, groups to the file's table;
-# file.end is where the first gap is. `beyond`: probes each block behind gaps too; *damaged tells that something was
-# found there, or that something could not be read. 0, -ENOMEM, LOG_TOO_NEW, LOG_NO_MEMORY.
+# file.end is where the first gap is that is not proven to be damage. `beyond`: goes on behind such ones too, block by
+# block. *damaged: something was found behind a gap, or could not be read; the gaps are in the findings. 0, -ENOMEM, LOG_TOO_NEW, LOG_NO_MEMORY.
 cdef int scan_log_file(Findings *findings, Window *window, LogFile *file, bint beyond, bint *damaged) noexcept nogil
 # The table of a listed file instead of its extents. 1; 0: it does not validate; negative as above.
 cdef int scan_table(Findings *findings, Window *window, LogFile *file, const SnapshotFile *row) noexcept nogil
-# A journal file from file.end on: its use number, frames, changes; `sequence` and `last_stamp` are raised to what is
+# A journal file from file.end on: its use number, frames, changes; `records` and `last_stamp` are raised to what is
 # seen.
-cdef int scan_journal_file(Findings *findings, Window *window, LogFile *file, bint beyond, uint64_t *sequence,
+cdef int scan_journal_file(Findings *findings, Window *window, LogFile *file, bint beyond, Records *records,
                            uint64_t *last_stamp) noexcept nogil

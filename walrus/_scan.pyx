@@ -18,7 +18,7 @@ from walrus._device cimport device_read
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_JOURNAL, EXTENT_KIND_LOG, ExtentHeader, GroupHeader,
                              extent_changes,
                              extent_check, extent_group, extent_name)
-from walrus._findings cimport (SOURCE_EXTENT, SOURCE_JOURNAL, Found, findings_add, findings_group, findings_topic,
+from walrus._findings cimport (SOURCE_EXTENT, SOURCE_JOURNAL, Found, findings_add, findings_gap, findings_group, findings_topic,
                                refuse)
 from walrus._libc cimport ENOMEM, free, int64_t, memcpy, memset, posix_memalign, realloc, uint32_t
 from walrus._log_state cimport LOG_TOO_NEW
@@ -107,6 +107,32 @@ cdef const uint8_t *header_at(Findings *findings, Window *window, uint64_t posit
     return at if result == 1 else NULL
 
 
+cdef uint64_t gap_end(Findings *findings, Window *window, LogFile *file, uint64_t gap, int kind, uint64_t missing,
+                      int *code) noexcept nogil:
+    """Where the next header behind the gap is, if one there says that what is missing had been flushed. 0: a torn tail.
+
+    `missing`: the gap's position in a log file, the sequence of the record that should be there in a journal file.
+    """
+    cdef uint64_t position = gap + BLOCK_BYTES, following = 0
+    cdef const ExtentHeader *header
+    code[0] = 0
+    while position + BLOCK_BYTES <= file.file.size:
+        header = <const ExtentHeader *>header_at(findings, window, position, file.number, kind, READ_AHEAD_BYTES, code)
+        if code[0] == -ENOMEM or code[0] == LOG_TOO_NEW:
+            return 0
+        if header == NULL:
+            position += BLOCK_BYTES
+            continue
+        if following == 0:
+            following = position
+        if header.flushed > missing:
+            code[0] = 0
+            return following
+        position += header.size
+    code[0] = 0
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------------- groups
 
 cdef bint all_dead(Findings *findings, const uint8_t *at) noexcept nogil:
@@ -160,8 +186,9 @@ cdef int scan_groups(Findings *findings, const uint8_t *at, LogFile *file, uint6
 
 cdef int scan_log_file(Findings *findings, Window *window, LogFile *file, bint beyond, bint *damaged) noexcept nogil:
     cdef uint64_t position = file.end if file.end >= BLOCK_BYTES else <uint64_t>BLOCK_BYTES
-    cdef uint64_t ahead = READ_AHEAD_BYTES, size
+    cdef uint64_t ahead = READ_AHEAD_BYTES, size, following
     cdef const uint8_t *at
+    cdef bint proven = False
     cdef int code = 0
     file.end = position
     while position + BLOCK_BYTES <= file.file.size:
@@ -172,10 +199,23 @@ cdef int scan_log_file(Findings *findings, Window *window, LogFile *file, bint b
             damaged[0] = True
         if at == NULL:
             if not beyond and code == 0:
-                break
+                if not findings.unclean:            # how far it all went the snapshot tells
+                    break
+                following = gap_end(findings, window, file, position, EXTENT_KIND_LOG, file.end, &code)
+                if code < 0:
+                    return code
+                if following == 0:
+                    break
+                proven = True
+                position = following
+                continue
             position += BLOCK_BYTES
             continue
-        damaged[0] = damaged[0] or position != file.end
+        if position != file.end:
+            damaged[0] = True
+            if findings_gap(findings, file, file.end, position, proven) < 0:
+                return -ENOMEM
+            proven = False
         size = (<const ExtentHeader *>at).size
         ahead = READ_AHEAD_DEAD_BYTES
         if not all_dead(findings, at):
@@ -193,6 +233,8 @@ cdef int scan_log_file(Findings *findings, Window *window, LogFile *file, bint b
         findings.log.recovery.extents_scanned += 1
         position += size
         file.end = position
+    if beyond and file.end < file.file.size:
+        return findings_gap(findings, file, file.end, file.file.size, False)
     return 0
 
 
@@ -258,22 +300,25 @@ cdef int changes_keep(Findings *findings, const uint8_t *at, uint64_t bytes, uin
     return 0
 
 
-cdef int scan_record(Findings *findings, const uint8_t *at, LogFile *file, uint64_t position, uint64_t *sequence,
+cdef int scan_record(Findings *findings, const uint8_t *at, LogFile *file, uint64_t position, Records *records,
                      uint64_t *last_stamp) noexcept nogil:
     cdef const ExtentHeader *header = <const ExtentHeader *>at
     cdef int code = scan_groups(findings, at, file, position, SOURCE_JOURNAL)
     if code < 0:
         return code
-    if header.sequence + 1 > sequence[0]:
-        sequence[0] = header.sequence + 1
+    if records.next == 0:
+        records.first = header.sequence
+    records.next = header.sequence + 1
+    records.flushed = max(records.flushed, header.flushed)
     findings.log.recovery.records_read += 1
     return changes_keep(findings, extent_changes(at), header.changes, last_stamp)
 
 
-cdef int scan_journal_file(Findings *findings, Window *window, LogFile *file, bint beyond, uint64_t *sequence,
+cdef int scan_journal_file(Findings *findings, Window *window, LogFile *file, bint beyond, Records *records,
                            uint64_t *last_stamp) noexcept nogil:
-    cdef uint64_t position = file.end
+    cdef uint64_t position = file.end, following
     cdef const uint8_t *at
+    cdef bint proven = False
     cdef int code = 0
     while position + BLOCK_BYTES <= file.file.size:
         at = header_at(findings, window, position, file.number, EXTENT_KIND_JOURNAL, READ_AHEAD_BYTES, &code)
@@ -285,13 +330,28 @@ cdef int scan_journal_file(Findings *findings, Window *window, LogFile *file, bi
                 return code
         if at == NULL:
             if not beyond and code == 0:
-                break
+                if not findings.unclean:            # how far it all went the snapshot tells
+                    break
+                following = gap_end(findings, window, file, position, EXTENT_KIND_JOURNAL, records.next, &code)
+                if code < 0:
+                    return code
+                if following == 0:
+                    break
+                proven = records.next != 0          # else what follows may be of an earlier use, and then is nothing new
+                position = following
+                continue
             position += BLOCK_BYTES
             continue
+        if position != file.end:
+            if findings_gap(findings, file, file.end, position, proven) < 0:
+                return -ENOMEM
+            proven = False
         file.number = (<const ExtentHeader *>at).number
-        code = scan_record(findings, at, file, position, sequence, last_stamp)
+        code = scan_record(findings, at, file, position, records, last_stamp)
         if code < 0:
             return code
         position += (<const ExtentHeader *>at).size
         file.end = position
+    if beyond and file.end < file.file.size:
+        return findings_gap(findings, file, file.end, file.file.size, False)
     return 0

@@ -13,7 +13,7 @@ from walrus._device cimport Completion, device_queue_write, device_reap, device_
 from walrus._extent cimport (BLOCK_BYTES, EXTENT_KIND_LOG, ExtentHeader, GroupHeader, extent_group, extent_seal)
 from walrus._libc cimport (EAGAIN, EDQUOT, EFBIG, EIO, ENOMEM, ENOSPC, WALRUS_DEBUG, memcpy, memset, uint8_t, uint32_t,
                            walrus_add32, walrus_add64, walrus_futex_wait, walrus_futex_wake, walrus_load32, walrus_load64,
-                           walrus_lock, walrus_monotonic_ns, walrus_realtime_ns, walrus_store32, walrus_unlock)
+                           walrus_lock, walrus_monotonic_ns, walrus_realtime_ns, walrus_store32, walrus_store64, walrus_unlock)
 from walrus._log_state cimport (FLIGHTS_MAX, GATHER_BUFFERS, GATHER_BYTES, GATHER_CHUNKS, LOG_FULL, LOG_POISONED, Flight,
                                 files_complete_wake, log_fail)
 from walrus._logfile_format cimport table_bytes
@@ -96,6 +96,7 @@ cdef void fill_header(Log *log, uint8_t *at, uint32_t groups, uint32_t header_by
     header.time_ns = walrus_realtime_ns()
     header.snapshot_stamp = walrus_load64(&log.catalog.flushed_stamp)
     header.epoch = <uint32_t>log.catalog.epoch
+    header.flushed = walrus_load64(&log.files.current.flushed)
     extent_seal(at, log.catalog.log_id, position)
 
 
@@ -411,6 +412,7 @@ cdef void chunk_land(Log *log, Flight *flight, Chunk *chunk) noexcept nogil:
 cdef void flight_land(Log *log, Flight *flight) noexcept nogil:
     """It and every earlier extent of the file are in place."""
     cdef uint32_t i
+    walrus_store64(&flight.file.landed, flight.position + flight.size)
     walrus_add32(&flight.file.unflushed, 1)
     if flight.single != NULL:
         chunk_land(log, flight, flight.single)

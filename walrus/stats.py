@@ -120,6 +120,8 @@ class Recovery:
     """what was torn, or belonged to an earlier life of the log"""
     ranges_damaged: int
     """ranges of entries that had been durable and do not validate"""
+    headers_damaged: int
+    """places in files that had been flushed and hold nothing that validates: their entries were looked for by their own checksums"""
     older_catalog: int
     """the newest snapshot of the catalog did not validate; the one before it was used"""
     duration_ns: int
