@@ -1,5 +1,6 @@
 """Recovery: what a killed process leaves, and what damage leaves, is opened again: nothing promised is lost without an error."""
 import contextlib
+import mmap
 import os
 import shutil
 import signal
@@ -375,6 +376,29 @@ def test_what_is_written_behind_a_damaged_record_is_found_by_the_next_opening(tm
         assert_whole(log, "lost", 1)
         assert [(error.offset, error.next_offset) for error in readable(log.topic("t"))[1]] == [(0, 1)]
         assert_whole(log, "u", 5)
+
+
+def overwritten(path, old, new):
+    """As a page of an earlier time would: the first place where `old` stands."""
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        at = memory.find(old)
+        assert at >= 0
+        memory[at:at + len(new)] = new
+
+
+def test_a_name_that_a_chunk_had_for_another_topic_gives_no_entries_to_that(tmp_path):
+    killed(tmp_path, lambda log: append(log, "alpha", 3))
+    (tmp_path / "control").unlink()
+    overwritten(tmp_path / "staging", b"alpha", b"omega")
+    with opened(tmp_path) as log:
+        assert log.topics() == []
+
+
+def test_a_cursor_whose_name_the_table_has_lost_is_not_taken_for_another(tmp_path):
+    killed(tmp_path, lambda log: (append(log, "t", 5), log.sync(), log.topic("t").cursor("first").commit(2)))
+    overwritten(tmp_path / "control", b"first", b"other")
+    with opened(tmp_path) as log:
+        assert log.topic("t").cursor("other").committed == 0
 
 
 # --------------------------------------------------------------------------------------------- a log that is being made

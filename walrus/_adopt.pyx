@@ -21,7 +21,7 @@ from walrus._libc cimport (ENOENT, ENOMEM, free, int64_t, memcmp, memset, posix_
                            walrus_store64)
 from walrus._log_state cimport LOG_TOO_NEW
 from walrus._staging cimport (CHUNK_BYTES_MIN, CHUNK_CLASSES, CHUNK_GROUPS, CHUNK_SEALED, REGION_BYTES, SLOT_USED,
-                              STAGING_MAGIC, STAGING_VERSION, ChunkSlot, StagingHead, chunk_adopt,
+                              STAGING_MAGIC, STAGING_VERSION, ChunkSlot, Staging, StagingHead, chunk_adopt,
                               chunk_data_start, chunk_give_back, class_bytes, name_position, slot_crc)
 
 
@@ -178,12 +178,15 @@ cdef int frames_walk(Findings *findings, Chunk *chunk) noexcept nogil:
     return 0
 
 
-cdef bint slot_counts(const ChunkSlot *slot) noexcept nogil:
-    if slot.state != SLOT_USED or slot.generation % 2 or slot.crc != slot_crc(slot):
+cdef bint slot_counts(const Staging *staging, uint32_t index) noexcept nogil:
+    cdef const ChunkSlot *slot = staging.slots + index
+    if slot.state != SLOT_USED or slot.generation % 2 or slot.chunk_class >= CHUNK_CLASSES:
         return False
-    if slot.chunk_class >= CHUNK_CLASSES or slot.data_start != chunk_data_start(slot.chunk_class, slot.name_bytes):
+    if (slot.data_start != chunk_data_start(slot.chunk_class, slot.name_bytes)
+            or slot.data_start > class_bytes(slot.chunk_class)
+            or index % (class_bytes(slot.chunk_class) // CHUNK_BYTES_MIN)):
         return False
-    return slot.data_start <= class_bytes(slot.chunk_class)
+    return slot.crc == slot_crc(slot, staging.chunks + <uint64_t>index * CHUNK_BYTES_MIN)
 
 
 cdef int adopt_slots(Findings *findings) noexcept nogil:
@@ -194,7 +197,7 @@ cdef int adopt_slots(Findings *findings) noexcept nogil:
     cdef int code
     for i in range(log.staging.slot_count):
         slot = log.staging.slots + i
-        if not slot_counts(slot):
+        if not slot_counts(&log.staging, i):
             continue
         chunk = chunk_adopt(&log.staging, i, slot.chunk_class)
         if chunk == NULL:

@@ -62,7 +62,7 @@ ctypedef struct ControlCursor:      # 128 bytes
     uint16_t name_bytes
     uint8_t kind
     uint8_t state                   # 1 in use
-    uint32_t crc                    # of the above
+    uint32_t crc                    # of the above, and of the name
     uint32_t owner_pid              # of who owned it last; the lock on these bytes says whether it does now
     uint64_t reserved[4]
     ControlValue pair[2]
@@ -117,7 +117,7 @@ cdef uint32_t control_head_crc(const ControlHead *head) noexcept nogil
 # it has seen which of its cursors have none.
 cdef bint control_cursors_broken(Control *control) noexcept nogil
 cdef void control_cursors_clear(Control *control) noexcept nogil
-cdef uint32_t control_cursor_crc(const ControlCursor *slot) noexcept nogil
+cdef uint32_t control_cursor_crc(const Control *control, const ControlCursor *slot) noexcept nogil
 # The pair: a store leaves the older value whole (slot_pair), and heals what was damaged.
 cdef void control_store(ControlCursor *slot, uint64_t stamp, uint64_t value) noexcept nogil
 # Says of a cursor whose value is lost that it is damaged, until the next store.

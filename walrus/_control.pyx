@@ -59,8 +59,12 @@ cdef uint32_t control_head_crc(const ControlHead *head) noexcept nogil:
     return crc32c(0, <const uint8_t *>head + 4, 92)
 
 
-cdef uint32_t control_cursor_crc(const ControlCursor *slot) noexcept nogil:
-    return crc32c(0, slot, 24)                      # id .. state
+cdef uint32_t control_cursor_crc(const Control *control, const ControlCursor *slot) noexcept nogil:
+    """Of id .. state and of the name, which is in another page: a power cut may leave one of the two."""
+    cdef uint32_t crc = crc32c(0, slot, 24)
+    if <uint64_t>slot.name_position + slot.name_bytes > CONTROL_BYTES - NAMES_AT:
+        return ~slot.crc
+    return crc32c(crc, control.names + slot.name_position, slot.name_bytes)
 
 
 # ---------------------------------------------------------------------------------------------------------- blocks
@@ -165,7 +169,7 @@ cdef int learn_cursors(Control *control) noexcept nogil:
         return -ENOMEM
     control.known = 0
     for i in range(count):
-        if control.cursors[i].state == 1 and control.cursors[i].crc == control_cursor_crc(control.cursors + i):
+        if control.cursors[i].state == 1 and control.cursors[i].crc == control_cursor_crc(control, control.cursors + i):
             known[control.known].id = control.cursors[i].id
             known[control.known].slot = <uint32_t>i
             control.known += 1
@@ -391,7 +395,7 @@ cdef int cursor_fill(Control *control, uint32_t number, uint64_t id, uint64_t to
     slot.name_bytes = <uint16_t>name_bytes
     slot.kind = <uint8_t>kind
     slot.state = 1
-    slot.crc = control_cursor_crc(slot)
+    slot.crc = control_cursor_crc(control, slot)
     return 0
 
 
@@ -402,9 +406,9 @@ cdef ControlCursor *control_cursor_named(Control *control, uint64_t topic_id, ui
     for i in range(cursors_count(control)):
         slot = control.cursors + i
         if (slot.topic_id == topic_id and slot.state == 1 and slot.kind == kind and slot.name_bytes == name_bytes
-                and slot.crc == control_cursor_crc(slot)
                 and <uint64_t>slot.name_position + name_bytes <= walrus_load32(&control.head.names_used)
-                and memcmp(control.names + slot.name_position, name, name_bytes) == 0):
+                and memcmp(control.names + slot.name_position, name, name_bytes) == 0
+                and slot.crc == control_cursor_crc(control, slot)):
             return slot
     return NULL
 
@@ -446,14 +450,14 @@ cdef ControlCursor *control_cursor(Control *control, uint64_t id, uint64_t topic
     return slot
 
 
-cdef inline bint broken(const ControlCursor *slot) noexcept nogil:
-    return slot.crc != control_cursor_crc(slot)
+cdef inline bint broken(const Control *control, const ControlCursor *slot) noexcept nogil:
+    return slot.crc != control_cursor_crc(control, slot)
 
 
 cdef bint control_cursors_broken(Control *control) noexcept nogil:
     cdef uint32_t i
     for i in range(cursors_count(control)):
-        if broken(control.cursors + i):
+        if broken(control, control.cursors + i):
             return True
     return False
 
@@ -461,9 +465,9 @@ cdef bint control_cursors_broken(Control *control) noexcept nogil:
 cdef void control_cursors_clear(Control *control) noexcept nogil:
     cdef uint32_t i
     for i in range(walrus_load32(&control.head.cursors)):
-        if broken(control.cursors + i):
+        if broken(control, control.cursors + i):
             memset(control.cursors + i, 0, sizeof(ControlCursor))
-            control.cursors[i].crc = control_cursor_crc(control.cursors + i)
+            control.cursors[i].crc = control_cursor_crc(control, control.cursors + i)
 
 
 # ----------------------------------------------------------------------------------------------------------- values

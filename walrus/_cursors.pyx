@@ -209,7 +209,7 @@ cdef int slot_adopt(TopicTable *topics, Catalog *catalog, ControlCursor *slot, b
     cdef Cursor *cursor
     cdef uint64_t stamp = 0, value = 0
     cdef int loaded
-    if slot.state != 1 or slot.crc != control_cursor_crc(slot):
+    if slot.state != 1 or slot.crc != control_cursor_crc(catalog.control, slot):
         return 0
     topic = topic_by_id(topics, slot.topic_id)
     if topic == NULL or slot.name_bytes > NAME_BYTES_MAX \
@@ -255,7 +255,7 @@ cdef int absorb(TopicTable *topics, Catalog *catalog, ControlCursor *slot) noexc
     cdef Topic *topic
     cdef Cursor *cursor
     cdef int result = 0
-    if slot.state != 1 or slot.crc != control_cursor_crc(slot) or slot.name_bytes > NAME_BYTES_MAX:
+    if slot.state != 1 or slot.crc != control_cursor_crc(catalog.control, slot) or slot.name_bytes > NAME_BYTES_MAX:
         return 0
     topic = topic_by_id(topics, slot.topic_id)
     if topic == NULL:

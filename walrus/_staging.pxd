@@ -42,7 +42,7 @@ ctypedef struct StagingHead:        # first 4 KiB
 
 ctypedef struct ChunkSlot:          # 64 bytes, shared with other processes; slot i speaks of the chunk at unit i
     uint32_t generation             # raised before the chunk is used again; odd while the constant part is being written
-    uint32_t crc                    # of the constant part (see slot_crc)
+    uint32_t crc                    # of the constant part and the name (see slot_crc)
     uint64_t topic_id               # constant part: topic_id .. previous
     uint64_t first
     uint32_t data_start
@@ -112,7 +112,8 @@ ctypedef struct Staging:
 cdef int staging_open(Staging *staging, Device *device, uint64_t chunk_area_bytes, const uint8_t *log_id,
                       const uint8_t *boot_id, uint64_t epoch, bint fresh) noexcept nogil
 cdef void staging_close(Staging *staging, Device *device) noexcept nogil
-cdef uint32_t slot_crc(const ChunkSlot *slot) noexcept nogil
+# Of the slot's constant part and the name in its chunk, which is at `base`; the class and name_bytes were looked at before.
+cdef uint32_t slot_crc(const ChunkSlot *slot, const uint8_t *base) noexcept nogil
 # A chunk of class `wanted`, or of a smaller one that holds at least `least` bytes of frames after the name; NULL: no room now.
 cdef Chunk *chunk_take(Staging *staging, int wanted, uint64_t least, uint32_t name_bytes) noexcept nogil
 # Binds a fresh chunk to its topic: the name, the slot. Caller holds the topic's lock.

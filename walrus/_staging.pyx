@@ -8,7 +8,7 @@ Byte table (little endian; StagingHead and ChunkSlot in _staging.pxd give the fi
   chunks_position           1024 x slots     chunk area, page aligned, in regions of 1 MiB; a chunk of class c is 1 KiB << c long
 
 The staging file counts only if its head validates and names the log and the nonce of the newest snapshot. A slot counts if it
-is USED, its generation is even and its crc is that of its constant part; its frames then prove themselves. A chunk's memory is
+is USED, its generation is even and its crc is that of its constant part and name; its frames then prove themselves. A chunk's memory is
 given back when its extent and every earlier one of that file have completed (chunk_complete, chunk_prefix): _iothread sees to it.
 Order of reuse: state free, generation odd, constant part, generation even, state used; readers of other processes compare the
 generation before and after they copy.
@@ -22,11 +22,12 @@ from walrus._libc cimport (ENOMEM, calloc, free, memcpy, memset, munmap, walrus_
                            walrus_futex_wake, walrus_load32, walrus_lock, walrus_store32, walrus_unlock)
 
 
-cdef uint32_t slot_crc(const ChunkSlot *slot) noexcept nogil:
+cdef uint32_t slot_crc(const ChunkSlot *slot, const uint8_t *base) noexcept nogil:
     cdef uint32_t generation = (slot.generation + 1) & ~<uint32_t>1
     cdef uint32_t crc = crc32c(0, &generation, 4)
     crc = crc32c(crc, &slot.topic_id, 23)           # topic_id, first, data_start, name_bytes, chunk_class
-    return crc32c(crc, &slot.epoch, 12)             # epoch, previous, previous_generation
+    crc = crc32c(crc, &slot.epoch, 12)              # epoch, previous, previous_generation
+    return crc32c(crc, base + name_position(slot.chunk_class, slot.name_bytes), slot.name_bytes)
 
 
 cdef uint32_t chunk_data_start(int chunk_class, uint32_t name_bytes) noexcept nogil:
@@ -274,7 +275,7 @@ cdef void chunk_bind(Chunk *chunk, void *topic, uint64_t topic_id, const uint8_t
     slot.used = chunk.data_start
     slot.end = first
     memcpy(chunk.base + name_position(chunk.chunk_class, name_bytes), name, name_bytes)
-    slot.crc = slot_crc(slot)
+    slot.crc = slot_crc(slot, chunk.base)
     walrus_fence()
     walrus_store32(&slot.generation, generation + 1)
     slot.state = SLOT_USED

@@ -25,8 +25,8 @@ from walrus._logfiles cimport LogFile, logfile_drop, logfile_name, logfile_new, 
 from walrus._read cimport reader_rest, reader_seek
 from walrus._read_cache cimport read_cache_close, read_cache_forget, read_cache_open
 from walrus._scan cimport Window, window_at, window_begin, window_free
-from walrus._staging cimport (CHUNK_CLASSES, CHUNK_GROUPS, SLOT_USED, STAGING_MAGIC, STAGING_VERSION, Chunk, ChunkSlot, StagingHead,
-                              class_bytes, slot_crc)
+from walrus._staging cimport (CHUNK_BYTES_MIN, CHUNK_CLASSES, CHUNK_GROUPS, SLOT_USED, STAGING_MAGIC, STAGING_VERSION, Chunk, ChunkSlot,
+                              Staging, StagingHead, chunk_data_start, class_bytes, slot_crc)
 from walrus._survey cimport Survey, boot_id_read, survey_directory, survey_free
 from walrus._take cimport take
 from walrus._topics cimport (CURSOR_NAMED, place_insert, places_drop, topic_by_id, topic_enter, topic_epoch_limit, topics_close,
@@ -125,7 +125,7 @@ cdef int map_staging(View *view) noexcept nogil:
     log.staging.bytes = <uint64_t>size
     head = <StagingHead *>memory
     if (head.magic != STAGING_MAGIC or head.version != STAGING_VERSION or memcmp(head.log_id, log.catalog.log_id, 16) != 0
-            or head.chunks_position + <uint64_t>head.slots * 1024 > <uint64_t>size
+            or head.chunks_position + <uint64_t>head.slots * CHUNK_BYTES_MIN > <uint64_t>size
             or BLOCK_BYTES + <uint64_t>head.slots * sizeof(ChunkSlot) > head.chunks_position):
         return 0
     log.staging.head = head
@@ -294,24 +294,28 @@ cdef void pieces_walk(Chunk *chunk, const Topic *topic) noexcept nogil:
             return
 
 
-cdef bint slot_usable(const ChunkSlot *slot) noexcept nogil:
+cdef bint slot_usable(const Staging *staging, uint32_t index) noexcept nogil:
+    cdef const ChunkSlot *slot = staging.slots + index
     return (slot.state == SLOT_USED and slot.generation & 1 == 0 and slot.chunk_class < CHUNK_CLASSES
-            and slot.crc == slot_crc(slot) and slot.used <= class_bytes(slot.chunk_class) and slot.data_start <= slot.used)
+            and index + class_bytes(slot.chunk_class) // CHUNK_BYTES_MIN <= staging.slot_count
+            and slot.used <= class_bytes(slot.chunk_class) and slot.data_start <= slot.used
+            and slot.data_start == chunk_data_start(slot.chunk_class, slot.name_bytes)
+            and slot.crc == slot_crc(slot, staging.chunks + <uint64_t>index * CHUNK_BYTES_MIN))
 
 
 cdef void chunk_learn(View *view, uint32_t i) noexcept nogil:
     cdef ChunkSlot *slot = view.log.staging.slots + i
     cdef Chunk *chunk = view.log.staging.chunk + i
     cdef Topic *topic
-    if not slot_usable(slot):
+    if not slot_usable(&view.log.staging, i):
         return
     topic = topic_by_id(&view.log.topics, slot.topic_id)
-    if topic == NULL or <uint64_t>i * 1024 + class_bytes(slot.chunk_class) > <uint64_t>view.log.staging.slot_count * 1024:
+    if topic == NULL:
         return
     memset(chunk, 0, sizeof(Chunk))
     chunk.slot = slot
     chunk.index = i
-    chunk.base = view.log.staging.chunks + <uint64_t>i * 1024
+    chunk.base = view.log.staging.chunks + <uint64_t>i * CHUNK_BYTES_MIN
     chunk.bytes = class_bytes(slot.chunk_class)
     chunk.topic = topic
     chunk.sequence = slot.generation
