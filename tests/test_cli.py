@@ -221,6 +221,10 @@ class TestErrors:
         _, said = run(*command.split(), code=2)
         assert "usage:" in said
 
+    def test_what_is_no_number_is_said_to_be_none(self):
+        for command in ("get x t --from y", "put x t --batch y"):
+            assert "'y' is no whole number" in run(*command.split(), code=2)[1]
+
     def test_a_topic_name_that_is_too_long_is_2_and_names_the_limit(self, path):
         assert "1024" in run("put", path, "x" * 1025, stdin=b"a\n", code=2)[1].replace(",", "")
 
@@ -310,8 +314,13 @@ class TestDoctor:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_directory_to_come_is_judged_by_the_one_above_it(self, tmp_path):
-        assert b"file system" in run("doctor", tmp_path / "a" / "b")[0]
+        assert f"{tmp_path / 'a' / 'b'} is not there: what follows is of {tmp_path}" in run("doctor", tmp_path / "a" / "b")[0].decode()
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_is_no_place_for_a_log(self, tmp_path):
+        (tmp_path / "file").write_bytes(b"")
+        for path in (tmp_path / "file", tmp_path / "file" / "a"):
+            assert b"fail  directory" in run("doctor", path, code=1)[0]
 
     @pytest.mark.parametrize(("release", "state"), [("5.4.0", "warn"), ("5.15.0-91", "warn"), ("6.0.1", "warn"), ("6.1.0", "ok"),
                                                     ("7.0", "ok")])

@@ -111,9 +111,10 @@ class TestMessages:
 @pytest.mark.storage
 def test_a_path_that_is_no_directory(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError) as caught:
-        walrus.open(tmp_path / "file")
-    assert caught.value.errno in (errno.ENOTDIR, errno.EEXIST)
+    for path in (tmp_path / "file", tmp_path / "file" / "log"):
+        with pytest.raises(NotADirectoryError, match="give a directory") as caught:
+            walrus.open(path)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOTDIR, str(path))
     with pytest.raises(ValueError, match="NUL"):
         walrus.open("a\0b")
     with pytest.raises(ValueError):

@@ -6,7 +6,7 @@ values, epoch lists): a snapshot serialises under it, so its stamp covers exactl
 from walrus._libc cimport uint8_t, uint32_t, uint64_t
 from walrus._changes cimport Change
 from walrus._control cimport Control
-from walrus._snapshot_format cimport SnapshotHead, SnapshotWriter
+from walrus._snapshot_format cimport SnapshotWriter
 from walrus._device cimport Device, DeviceFile
 from walrus._topics cimport Topic, TopicTable
 from walrus._logfiles cimport LogFiles

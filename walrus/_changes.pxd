@@ -7,7 +7,6 @@ from walrus._libc cimport uint8_t, uint16_t, uint32_t, uint64_t
 cdef enum:
     CHANGE_TOPIC = 1                # id topic_id has `name`
     CHANGE_CURSOR = 2               # cursor `cursor_id` of topic_id, called `name`, stands at value
-    CHANGE_CURSOR_DELETED = 3
     CHANGE_LOW = 4                  # low watermark is value
     CHANGE_CUT = 5                  # truncated to value, with new epoch `extra`
     CHANGE_CLEAN = 6                # value 1 clean, 0 dirty

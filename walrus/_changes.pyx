@@ -1,7 +1,7 @@
 """Catalog changes as they stand in a journal record: topics, cursors, low watermarks, truncations, marks, options.
 
   at   bytes  field
-   0    2     kind        1 topic, 2 cursor, 3 cursor deleted, 4 low watermark, 5 cut, 6 clean mark, 7 retention, 8 repaired
+   0    2     kind        1 topic, 2 cursor, 3 reserved, 4 low watermark, 5 cut, 6 clean mark, 7 retention, 8 repaired
    2    2     name_bytes
    4    4     size        56 + name_bytes, rounded up to a multiple of 8
    8    8     stamp       of the one counter of changes

@@ -1,6 +1,6 @@
 """Cursors: durable read positions, each in a pair of slots of the control file and in the journal.
 
-Layer: places. Byte tables of the control file: head of _control.pyx. cursor.lock guards position and hint; the committed value
+Layer: places. Byte tables of the control file: head of _control.pyx. cursor.lock guards position; the committed value
 and its stamp change under catalog.lock. Order: cursor.lock < catalog.lock.
 """
 from walrus._libc cimport uint8_t, uint32_t, uint64_t

@@ -3,7 +3,6 @@
 Layer: the log. One Log per open directory, nothing global. Who may touch what stands beside the fields.
 """
 from walrus._libc cimport pthread_t, uint8_t, uint32_t, uint64_t, int64_t
-from walrus._extent cimport GroupHeader
 from walrus._staging cimport Chunk, Staging
 from walrus._topics cimport Topic, TopicTable
 from walrus._logfiles cimport LogFile, LogFiles

@@ -5,7 +5,7 @@ Layer: bytes. Byte tables: head of _logfile_format.pyx and docs/format.md.
   log file = LogFileHead in the first BLOCK_BYTES | extents | (when full) table, BLOCK_BYTES aligned
   table    = TableHead | GroupHeader x groups (positions from the file's beginning, no names) | zero padding
 """
-from walrus._libc cimport uint8_t, uint16_t, uint32_t, uint64_t
+from walrus._libc cimport uint8_t, uint32_t, uint64_t
 from walrus._extent cimport GroupHeader
 
 cdef enum:

@@ -6,7 +6,6 @@ a file before they read from it.
 from walrus._libc cimport uint8_t, uint32_t, uint64_t
 from walrus._extent cimport GroupHeader
 from walrus._device cimport Device, DeviceFile
-from walrus._snapshot_format cimport SnapshotFile
 
 cdef enum:
     LOGFILE_CURRENT = 1             # being filled

@@ -6,8 +6,8 @@ end.
 
 Threads: opening alone. No GIL.
 """
-from walrus._changes cimport (CHANGE_CLEAN, CHANGE_CURSOR, CHANGE_CURSOR_DELETED, CHANGE_CUT, CHANGE_LOW,
-                              CHANGE_REPAIRED, CHANGE_RETENTION, CHANGE_TOPIC, Change)
+from walrus._changes cimport (CHANGE_CLEAN, CHANGE_CURSOR, CHANGE_CUT, CHANGE_LOW, CHANGE_REPAIRED, CHANGE_RETENTION, CHANGE_TOPIC,
+                              Change)
 from walrus._control cimport FOREIGN_ID
 from walrus._cursors cimport cursor_enter
 from walrus._extent cimport MAX_TOPIC_NAME_BYTES
@@ -133,18 +133,6 @@ cdef Cursor *restore_cursor(Findings *findings, Topic *topic, uint64_t id, uint3
     return cursor
 
 
-cdef void cursor_remove(Topic *topic, uint64_t id) noexcept nogil:
-    cdef Cursor **link = &topic.cursors
-    cdef Cursor *cursor
-    while link[0] != NULL and link[0].id != id:
-        link = &link[0].next
-    cursor = link[0]
-    if cursor != NULL:
-        link[0] = cursor.next
-        free(cursor.name)
-        free(cursor)
-
-
 # --------------------------------------------------------------------------------------------------------- changes
 
 cdef int topic_change(Findings *findings, const Change *change, const uint8_t *name) noexcept nogil:
@@ -177,11 +165,7 @@ cdef int cut_change(Findings *findings, Topic *topic, const Change *change) noex
 
 
 cdef int cursor_change(Findings *findings, Topic *topic, const Change *change, const uint8_t *name) noexcept nogil:
-    cdef Cursor *cursor
-    if change.kind == CHANGE_CURSOR_DELETED:
-        cursor_remove(topic, change.cursor_id)
-        return 0
-    cursor = restore_cursor(findings, topic, change.cursor_id, <uint32_t>change.extra, name, change.name_bytes)
+    cdef Cursor *cursor = restore_cursor(findings, topic, change.cursor_id, <uint32_t>change.extra, name, change.name_bytes)
     if cursor == NULL:
         return LOG_NO_MEMORY
     cursor.stamp = change.stamp
@@ -199,7 +183,7 @@ cdef int change_apply(Findings *findings, const Change *change) noexcept nogil:
     topic = topic_by_id(&findings.log.topics, change.topic_id)
     if topic == NULL:
         return 0
-    if change.kind == CHANGE_CURSOR or change.kind == CHANGE_CURSOR_DELETED:
+    if change.kind == CHANGE_CURSOR:
         return cursor_change(findings, topic, change, name)
     if change.kind == CHANGE_LOW:
         if change.value > topic.low:

@@ -3,7 +3,7 @@
 Layer: places. topic.lock guards everything of a topic but `end` and `durable`, which are read without it.
 Order of locks: catalog.lock < topic.lock < staging.lock, queue lock.
 """
-from walrus._libc cimport uint8_t, uint16_t, uint32_t, uint64_t
+from walrus._libc cimport uint8_t, uint32_t, uint64_t
 from walrus._extent cimport GroupHeader
 from walrus._snapshot_format cimport DamagedRange, EpochEntry
 from walrus._staging cimport Chunk
@@ -41,7 +41,6 @@ ctypedef struct Cursor:
     bint damaged                    # its slot did not validate: using it raises until seek
     bint durable_once               # it exists on disk (a committed value was made)
     Cursor *next                    # of the same topic
-    void *hint                      # Reader's memory of where `position` lies; private to _read
 
 ctypedef struct Topic:
     uint64_t id

@@ -21,7 +21,6 @@ cdef enum:
     TRACE_SYNC_DIRECTORY_BEGIN = 13
     TRACE_SYNC_DIRECTORY_END = 14
     TRACE_MAP = 15
-    TRACE_MARK = 16                 # written by tests
 
     FAULT_WRITE = 0                 # their names: kind_name
     FAULT_FLUSH = 1

@@ -2,7 +2,7 @@
 
 Layer: declarations. Threads: a ring has one user at a time; no GIL.
 """
-from walrus._libc cimport int32_t, uint32_t, uint64_t
+from walrus._libc cimport int32_t, uint64_t
 
 cdef extern from "liburing.h" nogil:
     struct io_uring_sqe:

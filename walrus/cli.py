@@ -450,16 +450,23 @@ def run_bench(options: argparse.Namespace) -> int:
 # ----------------------------------------------------------------------------------------------------------- arguments
 
 
+def number_of(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
 def count_of(text: str) -> int:
     """An argument of 0 or more."""
-    value = int(text)
+    value = number_of(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
     return value
 
 
 def batch_of(text: str) -> int:
-    value = int(text)
+    value = number_of(text)
     if not 1 <= value <= walrus.MAX_BATCH_ENTRIES:
         raise argparse.ArgumentTypeError(f"{value}: from 1 to {walrus.MAX_BATCH_ENTRIES} entries")
     return value

@@ -49,13 +49,16 @@ class Finding:
 def examine(directory: str) -> list[Finding]:
     """All findings for a log in `directory`; where it does not exist yet, for the nearest directory above it that does."""
     base = Path(directory)
-    while not base.is_dir() and base != base.parent:
+    while not base.exists() and base != base.parent:
         base = base.parent
-    findings = [_kernel(), _io_uring_switch(), _liburing(), _file_system(base), _free_space(base)]
+    if not base.is_dir():
+        return [Finding("directory", "fail", f"{base} is a file", "give a directory, or a path where one can be made")]
+    seen = str(base) if base == Path(directory) else f"{directory} is not there: what follows is of {base}"
+    findings = [Finding("directory", "ok", seen), _kernel(), _io_uring_switch(), _liburing(), _file_system(base), _free_space(base)]
     if os.access(base, os.W_OK | os.X_OK):
         findings += [*_trial(base), _direct_io(base)]
     else:
-        findings.append(Finding("directory", "fail", f"{base} is not writable", "give a directory that this user may write"))
+        findings[0] = Finding("directory", "fail", f"{base} is not writable", "give a directory that this user may write")
     return [*findings, _descriptors(), _locked_memory(), _processor()]
 
 

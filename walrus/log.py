@@ -7,6 +7,7 @@ log that is collected without ``close()`` warns and is closed; one that is open 
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import warnings
@@ -52,7 +53,11 @@ class Log(LogHandle):
     def _opened(cls, options: Options) -> Self:
         """Opens the directory; missing ones are made."""
         log = cls.__new__(cls)
-        os.makedirs(options.path, exist_ok=True)
+        try:
+            os.makedirs(options.path, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            said = "there is a file where the log's directory would be: give a directory, or a path where one can be made"
+            raise NotADirectoryError(errno.ENOTDIR, said, options.path) from None
         log._open(options.path, **options.engine)
         log._options = options
         log._exit_hook = partial(_close_at_exit, weakref.ref(log))
