@@ -21,6 +21,7 @@ ctypedef struct Catalog:
     uint64_t stamp                  # the last one given, while there is no control file
     uint64_t *stamp_word            # the counter in use: &stamp, or the control file's, which reader processes share
     uint64_t flushed_stamp          # of the newest flushed snapshot
+    uint64_t cut_stamp              # of the newest truncation
     uint64_t next_topic
     uint64_t next_cursor
     uint8_t *pending                # encoded changes since the last sync took them

@@ -181,6 +181,14 @@ cdef int frames_to_extents(Log *log, uint32_t index) noexcept nogil:
     return 0
 
 
+cdef uint64_t stamp_needed(Log *log, uint32_t index) noexcept nogil:
+    """What a flushed snapshot has to cover: the changes in the file, and the truncation by which frames in it died a moment ago."""
+    cdef uint64_t cut = walrus_load64(&log.catalog.cut_stamp)
+    if cut <= walrus_load64(&log.durable_stamp):
+        return log.journal.last_stamp[index]
+    return max(log.journal.last_stamp[index], cut)
+
+
 cdef int journal_prepare(Log *log, uint32_t index) noexcept nogil:
     cdef int result
     cdef uint64_t use = log.journal.files[index].number
@@ -190,7 +198,7 @@ cdef int journal_prepare(Log *log, uint32_t index) noexcept nogil:
         result = frames_to_extents(log, index)
         if result:
             return result
-    if (log.journal.last_stamp[index] > walrus_load64(&log.catalog.flushed_stamp)
+    if (stamp_needed(log, index) > walrus_load64(&log.catalog.flushed_stamp)
             and not (WALRUS_DEBUG and rule_broken(RULE_JOURNAL_CATALOG))):
         result = snapshot_take(log, 0)
         if result:

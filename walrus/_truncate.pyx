@@ -124,6 +124,7 @@ cdef int cut(Log *log, Topic *topic, uint64_t offset, uint64_t split_bytes, uint
         walrus_unlock(&log.catalog.lock)
         walrus_sleep_ns(BROKEN_NS)
         walrus_lock(&log.catalog.lock)
+    walrus_store64(&log.catalog.cut_stamp, change.stamp)
     walrus_lock(&topic.lock)
     topic_seal(log, topic)
     result = topic_renew(topic, log.catalog.epoch, offset)
