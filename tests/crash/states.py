@@ -58,12 +58,15 @@ class Run:
         self.scratch, self.backend, self.more = scratch, backend, more
         self.live, self.path = scratch / "live", scratch / "trace"
         self.path.touch()
+        self.processes = 0
 
     def work(self, workload: str, seed: int, stop: int = 0, **more: str) -> None:
         """A process from its opening to its end by SIGKILL, or just as sudden; after `stop` marks, if that is not 0."""
-        subprocess.run(command("tests.crash.workloads", workload, self.live, self.path, seed, self.backend, self.copies(), stop),
+        subprocess.run(command("tests.crash.workloads", workload, self.live, self.path, seed, self.backend, self.processes,
+                               self.copies(), stop),
                        check=True, timeout=100,
                        env=environment(debug=True, WALRUS_TRACE=str(self.path), **{**self.more, **more}))
+        self.processes += 1
 
     def copies(self) -> int:
         return len(list(self.scratch.glob("trace.staging.*")))

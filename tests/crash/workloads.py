@@ -1,7 +1,8 @@
 """Small workloads whose every device operation is traced; marks tell in the same trace what was promised, and when.
 
-Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECTORY TRACE SEED BACKEND [COPIES [STOP]]. It goes
-on with what is in the directory, if COPIES (of the mapped files, by earlier processes) is not 0; it dies at mark STOP. Marks:
+Run as a process of the debug build: python -m tests.crash.workloads NAME DIRECTORY TRACE SEED BACKEND [PROCESS [COPIES [STOP]]].
+It goes on with what is in the directory, if PROCESS (how many worked there before) is not 0; COPIES is how many copies of the mapped
+files those left; it dies at mark STOP. Marks:
   ["begin", topic, first, count, cuts]   an append or batch is about to be made, after that many truncations
   ["cut", topic, offset], ["cut done", topic, offset]   a truncation is about to be made, has returned
   ["durable", topic, end]          a sync (or an append under SyncEach) has returned: all below `end` is durable
@@ -25,6 +26,7 @@ import walrus
 from walrus import FsyncSchedule
 
 MAGIC, MARK = 0x52545257, 16
+CUTS_MAX = 4000                 # of a process
 NAMES = ("a", "b", "long-topic-name-" * 6)
 
 
@@ -75,7 +77,7 @@ class Load:
     """A log with small files, so that every roll happens; and what the workloads do to it."""
 
     def __init__(self, directory: str, trace: str, seed: int, backend: str, schedule: object,
-                 retention: str | None, copies: int = 0, stop: int = 0) -> None:
+                 retention: str | None, process: int = 0, copies: int = 0, stop: int = 0) -> None:
         self.rng, self.tell, self.directory = random.Random(seed), Teller(trace, stop), directory
         self.each = schedule is FsyncSchedule.SyncEach
         self.options = {"fsync_schedule": schedule, "backend": backend, "staging_bytes": 1 << 20,
@@ -83,17 +85,19 @@ class Load:
                         "retention": retention, "timeout": 30}
         self.trace, self.copies = trace, copies
         # What is given out again after a crash is told from what was there before, as it is after a truncation.
-        self.cuts = [copies * 100] * len(NAMES)
+        self.cuts = [process * CUTS_MAX] * len(NAMES)
         self.open()
         self.borders = [[end] for end in self.ends]
-        if copies:
+        if process:
             for i, topic in enumerate(self.topics):
                 self.tell("recovered", i, self.ends[i], topic.durable_offset, topic.cursor("c").committed)
 
     def copy_mapped(self) -> None:
         """What a power cut may leave of the mapped files is any mixture of pages that they held until then."""
-        for name in ("staging", "control"):
-            Path(f"{self.trace}.{name}.{self.copies}").write_bytes(mapped_read(Path(self.directory) / name))
+        for name in ("control", "staging"):         # counted by the last one, and whole: the process may be killed meanwhile
+            copy = Path(f"{self.trace}.{name}.{self.copies}")
+            copy.with_name("copy").write_bytes(mapped_read(Path(self.directory) / name))
+            copy.with_name("copy").rename(copy)
         self.tell("mapped", self.copies)
         self.copies += 1
 
@@ -311,9 +315,10 @@ SCHEDULES = {"recycling": FsyncSchedule.Milliseconds(20), "consumed": FsyncSched
 CONSUMED = ("recycling", "consumed", "punched", "quiet")     # with retention="consumed"
 
 
-def main(name: str, directory: str, trace: str, seed: str, backend: str, copies: str = "0", stop: str = "0") -> None:
+def main(name: str, directory: str, trace: str, seed: str, backend: str, process: str = "0", copies: str = "0",
+         stop: str = "0") -> None:
     load = Load(directory, trace, int(seed), backend, SCHEDULES.get(name, FsyncSchedule.NoFsync),
-                "consumed" if name in CONSUMED else None, int(copies), int(stop))
+                "consumed" if name in CONSUMED else None, int(process), int(copies), int(stop))
     WORKLOADS[name](load)
     os._exit(0)                                     # no clean close: the last state of staging is what a kill leaves
 
