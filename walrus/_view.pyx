@@ -294,8 +294,7 @@ cdef void pieces_walk(Chunk *chunk, const Topic *topic) noexcept nogil:
             return
 
 
-cdef bint slot_usable(const Staging *staging, uint32_t index) noexcept nogil:
-    cdef const ChunkSlot *slot = staging.slots + index
+cdef bint slot_usable(const Staging *staging, const ChunkSlot *slot, uint32_t index) noexcept nogil:
     return (slot.state == SLOT_USED and slot.generation & 1 == 0 and slot.chunk_class < CHUNK_CLASSES
             and index + class_bytes(slot.chunk_class) // CHUNK_BYTES_MIN <= staging.slot_count
             and slot.used <= class_bytes(slot.chunk_class) and slot.data_start <= slot.used
@@ -304,16 +303,17 @@ cdef bint slot_usable(const Staging *staging, uint32_t index) noexcept nogil:
 
 
 cdef void chunk_learn(View *view, uint32_t i) noexcept nogil:
-    cdef ChunkSlot *slot = view.log.staging.slots + i
+    cdef ChunkSlot copy = view.log.staging.slots[i]     # its writer may use the chunk again meanwhile: one look at each field
+    cdef const ChunkSlot *slot = &copy
     cdef Chunk *chunk = view.log.staging.chunk + i
     cdef Topic *topic
-    if not slot_usable(&view.log.staging, i):
+    if not slot_usable(&view.log.staging, slot, i):
         return
     topic = topic_by_id(&view.log.topics, slot.topic_id)
     if topic == NULL:
         return
     memset(chunk, 0, sizeof(Chunk))
-    chunk.slot = slot
+    chunk.slot = view.log.staging.slots + i
     chunk.index = i
     chunk.base = view.log.staging.chunks + <uint64_t>i * CHUNK_BYTES_MIN
     chunk.bytes = class_bytes(slot.chunk_class)
