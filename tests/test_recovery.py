@@ -339,7 +339,7 @@ def test_a_damaged_header_of_a_record_costs_nothing_that_was_durable(tmp_path, b
 
 
 @pytest.mark.parametrize("lost", [20, None], ids=["header", "all of it"])
-def test_a_damaged_extent_that_nothing_of_its_topic_speaks_of_hides_nothing_behind_it(tmp_path, lost):
+def test_a_damaged_extent_that_nothing_of_its_topic_speaks_of_hides_nothing_behind_it(tmp_path, lost, caplog):
     def work(log):
         for name in ("before", "mute", "t", "u", "u"):      # nothing says of the last one of all that it was durable
             append(log, name, 1, 300_000)           # an extent each, no record of the journal
@@ -359,6 +359,7 @@ def test_a_damaged_extent_that_nothing_of_its_topic_speaks_of_hides_nothing_behi
             zeros.write(bytes(end - begin))
     with opened(tmp_path) as log:
         assert log.recovery.headers_damaged == 1
+        assert "opening it met damage: 0 ranges of entries, 1 headers" in caplog.text
         assert [log.topic(name).end_offset for name in ("before", "t", "u")] == [1, 1, 2]
         if lost:                                    # its frame proves itself, where the catalog knows the topic
             assert_whole(log, "mute", 1, 300_000)

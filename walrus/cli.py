@@ -352,6 +352,8 @@ def run_verify(options: argparse.Namespace) -> int:
         report = {"path": os.path.abspath(options.directory), "topics": [], "recovery": {}, "error": str(damage)}
     if report["recovery"].get("older_catalog"):
         report["error"] = "the newest snapshot of the catalog did not validate; the one before it was used"
+    elif report["recovery"].get("headers_damaged"):
+        report["error"] = "headers of extents or records did not validate; of their entries what validates by itself was found"
     damaged = "error" in report or any(topic["damage"] for topic in report["topics"])
     report["ok"] = not damaged
     if options.json:

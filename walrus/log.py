@@ -63,6 +63,7 @@ class Log(LogHandle):
         log._exit_hook = partial(_close_at_exit, weakref.ref(log))
         atexit.register(log._exit_hook)
         log._say_what_is_in_use()
+        log._say_what_is_damaged()
         return log
 
     def _say_what_is_in_use(self) -> None:
@@ -72,6 +73,15 @@ class Log(LogHandle):
         stats = self.stats()
         why = f", because io_uring is not to be had ({stats.io_fallback})" if stats.io_fallback else ""
         logger.info("%s: writing with %s%s%s", self.path, stats.io, "" if stats.direct_io else ", without O_DIRECT", why)
+
+    def _say_what_is_damaged(self) -> None:
+        found = self.recovery
+        if found.ranges_damaged or found.headers_damaged or found.older_catalog:
+            logger.warning(
+                "%s: opening it met damage: %d ranges of entries, %d headers, %d snapshots of the catalog; "
+                "walrus verify reads all of it, and Log.repair() accepts what is lost of a topic",
+                self.path, found.ranges_damaged, found.headers_damaged, found.older_catalog,
+            )
 
     def topic(self, name: str) -> Topic:
         """The topic of that name: 1 to 1,024 bytes of UTF-8, any characters, else ``ValueError``. Its first append makes it."""
