@@ -373,6 +373,7 @@ cdef void changes_done(Log *log) noexcept nogil:
     memmove(log.sync_changes, log.sync_changes + log.sync_changes_put, log.sync_changes_used - log.sync_changes_put)
     log.sync_changes_used -= log.sync_changes_put
     log.sync_changes_put = 0
+    log.journal.flushed = log.journal.sequence
     if log.sync_changes_used == 0:
         walrus_store64(&log.durable_stamp, log.sync_stamp)
     log.sync_journals = 0
@@ -410,7 +411,6 @@ cdef int sync_run(Log *log, bint by_iothread) noexcept nogil:
         return result
     if WALRUS_DEBUG and rule_broken(RULE_SYNC_WAITS):
         log.sync_sealed = 0
-    log.journal.flushed = log.journal.sequence
     publish_durable(log, gathered == 0)
     changes_done(log)
     log.stats.syncs += 1
